@@ -1,0 +1,127 @@
+package localcluster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// guest talks to the agent inside a virtual machine over the machine's serial port, so that one can
+// look into a worker whose network or kubelet does not work.
+type guest struct {
+	socket string
+	mu     sync.Mutex // the agent serves one caller at a time
+}
+
+// ExecResult is what a command in a worker did.
+type ExecResult struct {
+	ExitCode int    `json:"exitcode"`
+	Stdout   []byte `json:"out-data"`
+	Stderr   []byte `json:"err-data"`
+	Exited   bool   `json:"exited"`
+}
+
+// Exec runs a program in the worker, as root, and waits for its end.
+func (g *guest) Exec(ctx context.Context, argv []string, stdin []byte) (ExecResult, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	session, err := g.open(ctx)
+	if err != nil {
+		return ExecResult{}, err
+	}
+	defer session.conn.Close()
+	var started struct{ PID int }
+	command := map[string]any{"path": argv[0], "arg": argv[1:], "capture-output": true}
+	if len(stdin) > 0 {
+		command["input-data"] = stdin
+	}
+	if err := session.call("guest-exec", command, &started); err != nil {
+		return ExecResult{}, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var result ExecResult
+		if err := session.call("guest-exec-status", map[string]any{"pid": started.PID}, &result); err != nil || result.Exited {
+			return result, err
+		}
+		select {
+		case <-ctx.Done():
+			return ExecResult{}, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+type guestSession struct {
+	conn   net.Conn
+	reader *bufio.Reader
+}
+
+// open connects and waits for the agent. What an earlier, broken session left in the line is skipped:
+// the answer to our own number is the first one that counts.
+func (g *guest) open(ctx context.Context) (*guestSession, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", g.socket)
+	if err != nil {
+		return nil, fmt.Errorf("guest agent: %w", err)
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(time.Minute)
+	}
+	_ = conn.SetDeadline(deadline)
+	s := &guestSession{conn: conn, reader: bufio.NewReader(conn)}
+	number := time.Now().UnixNano() & 0xffffffff
+	if err := s.send("guest-sync", map[string]any{"id": number}); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	for {
+		line, err := s.reader.ReadBytes('\n')
+		if err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("guest agent does not answer: %w", err)
+		}
+		var answer struct{ Return int64 }
+		if json.Unmarshal(bytes.TrimLeft(line, "\xff"), &answer) == nil && answer.Return == number {
+			return s, nil
+		}
+	}
+}
+
+func (s *guestSession) send(command string, arguments any) error {
+	text, err := json.Marshal(map[string]any{"execute": command, "arguments": arguments})
+	if err != nil {
+		return err
+	}
+	_, err = s.conn.Write(append(text, '\n'))
+	return err
+}
+
+func (s *guestSession) call(command string, arguments, result any) error {
+	if err := s.send(command, arguments); err != nil {
+		return fmt.Errorf("guest agent: %w", err)
+	}
+	line, err := s.reader.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("guest agent: %w", err)
+	}
+	var answer struct {
+		Return json.RawMessage
+		Error  *struct{ Desc string }
+	}
+	if err := json.Unmarshal(line, &answer); err != nil {
+		return fmt.Errorf("guest agent: %w", err)
+	}
+	if answer.Error != nil {
+		return errors.New(answer.Error.Desc)
+	}
+	return json.Unmarshal(answer.Return, result)
+}

@@ -1,0 +1,125 @@
+package nodeimage
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// The container images that every worker has without a registry.
+const (
+	pauseReference   = "pai.local/pause:1"
+	busyboxReference = "pai.local/busybox:1"
+)
+
+// writeImages writes both images into one archive, which containerd imports in one go.
+func writeImages(target, pause, busybox string) error {
+	pauseLayer, err := tarFiles(map[string]string{"pause": pause}, nil)
+	if err != nil {
+		return err
+	}
+	pauseImage, err := image(pauseLayer, v1.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"})
+	if err != nil {
+		return err
+	}
+	applets, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		return fmt.Errorf("list of busybox's commands: %w", err)
+	}
+	busyboxLayer, err := tarFiles(map[string]string{"bin/busybox": busybox}, strings.Fields(string(applets)))
+	if err != nil {
+		return err
+	}
+	busyboxImage, err := image(busyboxLayer, v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin", "HOME=/root"}})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	images := map[name.Tag]v1.Image{}
+	for reference, img := range map[string]v1.Image{pauseReference: pauseImage, busyboxReference: busyboxImage} {
+		tag, err := name.NewTag(reference)
+		if err != nil {
+			return err
+		}
+		images[tag] = img
+	}
+	return tarball.MultiWriteToFile(target, images)
+}
+
+func image(layer []byte, config v1.Config) (v1.Image, error) {
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil }
+	l, err := tarball.LayerFromOpener(open)
+	if err != nil {
+		return nil, err
+	}
+	img, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		return nil, err
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.Architecture, file.OS, file.Config = "amd64", "linux", config
+	return mutate.ConfigFile(img, file)
+}
+
+// tarFiles makes a layer: the files at their places, busybox's commands as links, and the few files
+// and directories without which a shell complains.
+func tarFiles(sources map[string]string, applets []string) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	dirs := []tar.Header{{Name: "bin/", Mode: 0o755}, {Name: "etc/", Mode: 0o755}, {Name: "mnt/", Mode: 0o755}, {Name: "root/", Mode: 0o700}, {Name: "tmp/", Mode: 0o1777}}
+	for _, h := range dirs {
+		h.Typeflag = tar.TypeDir
+		if err := w.WriteHeader(&h); err != nil {
+			return nil, err
+		}
+	}
+	texts := map[string][]byte{
+		"etc/passwd": []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+		"etc/group":  []byte("root:x:0:\nnogroup:x:65534:\n"),
+	}
+	for target, source := range sources {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			return nil, err
+		}
+		texts[target] = text
+	}
+	for target, text := range texts {
+		mode := int64(0o644)
+		if sources[target] != "" {
+			mode = 0o755
+		}
+		if err := w.WriteHeader(&tar.Header{Name: target, Mode: mode, Size: int64(len(text))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(text); err != nil {
+			return nil, err
+		}
+	}
+	for _, applet := range applets {
+		if applet == "busybox" {
+			continue
+		}
+		if err := w.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}); err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), w.Close()
+}
