@@ -55,6 +55,22 @@ func Up(ctx context.Context, cfg Config, r Reporter) (Status, error) {
 	return GetStatus(ctx, u.cfg)
 }
 
+// Prepare does the part of Up that takes minutes the first time (packages, Kubernetes, the workers' image)
+// and starts nothing.
+func Prepare(ctx context.Context, cfg Config, r Reporter) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	unlock, err := cfg.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	u := &upper{cfg: cfg, reporter: r}
+	steps := u.steps()
+	return runSteps(ctx, steps[:len(steps)-1], r)
+}
+
 type upper struct {
 	cfg      Config
 	reporter Reporter

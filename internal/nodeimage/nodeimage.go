@@ -65,7 +65,7 @@ func Debian(ctx context.Context, o Options) (dir string, err error) {
 
 func (o Options) debian() buildcache.Entry {
 	key := buildcache.Key([]byte(suite), []byte(strings.Join(debianPackages, " ")), []byte(strings.Join(bootstrapArgs("", ""), " ")))
-	return buildcache.Entry{Root: o.Cache, Kind: "debian", Key: key, Build: o.bootstrap, Note: o.Note}
+	return buildcache.Entry{Root: o.Cache, Kind: "debian", Key: key, Build: o.bootstrap, Note: o.Note, Keep: 1}
 }
 
 func bootstrapArgs(target, log string) []string {
@@ -97,7 +97,7 @@ func Ensure(ctx context.Context, o Options, binDir string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	dir, err := buildcache.Ensure(ctx, buildcache.Entry{Root: o.Cache, Kind: "worker-image", Key: key, Note: o.Note,
+	dir, err := buildcache.Ensure(ctx, buildcache.Entry{Root: o.Cache, Kind: "worker-image", Key: key, Note: o.Note, Keep: 1,
 		Build: func(ctx context.Context, dir string) error { return o.assemble(ctx, dir, debian, binDir) }})
 	return Image{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd"), Disk: filepath.Join(dir, "disk.img")}, err
 }

@@ -1,0 +1,57 @@
+# What there is to do: make help.
+
+# The same compiler flags as for Kubernetes (internal/kubebuild), so that the packages that both need are
+# compiled once. No debug information: build by hand with "go build ./cmd/paictl" to use a debugger.
+GOBUILD = CGO_ENABLED=0 go build -trimpath -gcflags=all=-dwarf=false
+NAME ?= default
+UPFLAGS ?=
+PACKAGES = go list ./... | grep -v /test/system
+
+.PHONY: help build up down tour status kubernetes test unit system soak bench lint fmt
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+build: ## the programs, into bin/
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./cmd/...
+
+up: build ## a local cluster with everything, then the tour (NAME=default UPFLAGS="--workers 2")
+	bin/paictl up --name $(NAME) $(UPFLAGS)
+	examples/tour/tour.sh $(NAME)
+
+down: build ## stop it; what it stored is kept (bin/paictl down --purge deletes it)
+	bin/paictl down --name $(NAME)
+
+tour: build ## the tour once more
+	examples/tour/tour.sh $(NAME)
+
+status: build ## what runs, at which addresses
+	bin/paictl status --name $(NAME)
+
+kubernetes: build ## build what a cluster is made of, without starting one
+	bin/paictl up --prepare
+
+test: lint kubernetes unit system ## everything that CI runs
+
+unit: ## unit and integration tests, with the race detector
+	hack/install-packages gcc libc6-dev
+	PAI_TEST_ALL=1 go test -race $$($(PACKAGES))
+
+system: build ## the tour and its faults on real clusters (root)
+	PAI_TEST_ALL=1 go test -count=1 -timeout 40m -v ./test/system
+
+soak: build kubernetes ## the long repetitions of the system tests
+	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 120m -v ./test/system
+
+bench: ## Go benchmarks
+	go test -run '^$$' -bench . -benchmem $$($(PACKAGES))
+
+lint: ## formatting, vet, staticcheck
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted (make fmt): $$bad"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	cd hack/kubernetes && go mod verify >/dev/null
+
+fmt: ## format the sources
+	gofmt -w $$(git ls-files '*.go')

@@ -1,0 +1,21 @@
+// Package deploy holds the manifests that install PAI Storage into a Kubernetes cluster.
+//
+// They are embedded, so that a local cluster and production run the same YAML. Use it where something is applied to a cluster; its rules:
+// what a part may do (RBAC) is in one file and the workload itself in another, because a part may also run outside of the cluster.
+//
+// Example:
+//
+//	apply(deploy.RestServerRBAC)
+package deploy
+
+import _ "embed"
+
+// RestServerRBAC is the namespaces that the REST server works in, its service account, and what it may do there.
+//
+//go:embed rest-server/rbac.yaml
+var RestServerRBAC []byte
+
+// RestServerDeployment is the REST server's Deployment and Service.
+//
+//go:embed rest-server/deployment.yaml
+var RestServerDeployment []byte

@@ -1,0 +1,123 @@
+#!/bin/bash
+# The tour: the main job of the system, step by step, on a cluster that "paictl up" has started. Each command
+# is printed as one would type it, then its real output, then what was to be seen.
+#
+#   examples/tour/tour.sh [NAME]      NAME of the cluster, by default "default"
+set -u
+cd "$(dirname "$0")/../.."
+cluster=${1:-default}
+started=$SECONDS
+
+field() { bin/paictl status --name "$cluster" --output json | sed -n "s/^  \"$1\": \"\(.*\)\",\{0,1\}$/\1/p"; }
+state=$(field stateDir)
+[ -n "$state" ] || { echo "the cluster \"$cluster\" does not run; start it with: bin/paictl up --name $cluster" >&2; exit 1; }
+KUBECONFIG=$(field kubeconfig)
+PAI_SERVER=$(field api)
+PATH=$PWD/bin:$(dirname "$(field kubectl)"):$PATH
+XDG_CONFIG_HOME=$state/tour
+export KUBECONFIG PAI_SERVER PATH XDG_CONFIG_HOME
+mkdir -p "$XDG_CONFIG_HOME"
+
+# One tour after the other on the same cluster: names of jobs are taken for ever.
+stamp=$(date +%m%d-%H%M%S)
+output=
+
+title() { printf '\n\033[1m%s\033[0m\n' "== $*"; }
+fail() {
+	printf '\nThe tour stops here: %s\n' "$1"
+	printf 'See more:  %s\n' "kubectl --kubeconfig $KUBECONFIG get events --sort-by=.lastTimestamp" \
+		"bin/paictl status --name $cluster" "the logs in $state"
+	exit 1
+}
+# run COMMAND...: shows it, runs it, shows what it says; it must succeed.
+run() {
+	printf '\n$ %s\n' "$*"
+	output=$("$@" 2>&1)
+	local status=$?
+	printf '%s\n' "$output"
+	[ $status = 0 ] || fail "\"$*\" ended with exit status $status"
+}
+# run_failing COMMAND...: the same, but it must not succeed.
+run_failing() {
+	printf '\n$ %s\n' "$*"
+	output=$("$@" 2>&1) && fail "\"$*\" succeeded, which it must not"
+	printf '%s\n' "$output"
+}
+# see TEXT: the last output has it.  see_not TEXT: it has not.
+see() { case $output in *"$1"*) printf '  ✓ %s\n' "$2" ;; *) fail "\"$1\" was expected in the output above ($2)" ;; esac; }
+see_not() { case $output in *"$1"*) fail "\"$1\" must not be in the output above ($2)" ;; *) printf '  ✓ %s\n' "$2" ;; esac; }
+# user NAME: makes a user with a generated password, once, and signs the user in.
+user() {
+	local file=$XDG_CONFIG_HOME/password-of-$1
+	if [ ! -e "$file" ]; then
+		(umask 077; head -c 18 /dev/urandom | base64 >"$file")
+		run paictl --user admin user create "$1" --password-file "$file"
+	fi
+	run paictl login --user "$1" --password-file "$file"
+}
+storage() { # file claim
+	run kubectl apply -f "$1"
+	run kubectl wait --for=jsonpath='{.status.phase}'=Bound --timeout=60s "pvc/$2"
+	run paictl --user admin group grant default "$2"
+}
+
+title "The cluster"
+printf '\n$ export PATH=%s:$PATH KUBECONFIG=%s PAI_SERVER=%s\n' "$PWD/bin:$(dirname "$(field kubectl)")" "$KUBECONFIG" "$PAI_SERVER"
+run kubectl get nodes -o wide
+see " Ready " "a worker with a Linux kernel of its own is Ready"
+
+title "The administrator declares a storage and grants it to the group \"default\""
+run paictl login --user admin --password-file "$state/admin-password"
+storage examples/nfs-storage.yaml nfs-storage
+run kubectl get pvc nfs-storage
+see Bound "the claim's name is the storage's name"
+run paictl --user admin group show default
+see nfs-storage "every member of \"default\" may mount it"
+
+title "A user mounts it in a job"
+user alice
+run paictl --user alice storage list
+see nfs-storage "alice sees what her groups grant"
+run paictl --user alice job submit --wait --name "write-$stamp" examples/tour/write.yaml
+run paictl --user alice job logs "alice~write-$stamp"
+see "type nfs4" "the container has it mounted by the worker's kernel"
+see "vers=4.1" "with NFS 4.1, as the volume's mountOptions say"
+run paictl node exec --name "$cluster" worker1 -- cat /share/data/hello.txt
+see "written by write-$stamp of alice" "the server has what the job wrote"
+
+title "A personal storage: each user sees only the user's own folder"
+storage examples/tour/home-storage.yaml home
+run paictl --user alice job submit --wait --name "home-$stamp" examples/tour/home.yaml
+run paictl --user alice job logs "alice~home-$stamp"
+see "10.0.0.1:/users/alice on /mnt/home" "alice's mount is her folder"
+see "note-of-alice.txt" "and has her file"
+user bob
+run paictl --user bob job submit --wait --name "home-$stamp" examples/tour/home.yaml
+run paictl --user bob job logs "bob~home-$stamp"
+see "note-of-bob.txt" "bob's folder has bob's file"
+see_not "alice" "and nothing of alice's"
+run_failing paictl --user bob job logs "alice~home-$stamp"
+see_not "private" "bob does not get to see alice's job either"
+run paictl node exec --name "$cluster" worker1 -- sh -c 'cd /share/users && ls -d */*'
+see "alice/note-of-alice.txt" "on the server the files lie in the users' folders"
+
+title "A read-only storage"
+storage examples/tour/readonly-storage.yaml datasets
+run_failing paictl --user alice job submit --wait --name "readonly-$stamp" examples/tour/readonly.yaml
+see FAILED "the job fails"
+run paictl --user alice job logs "alice~readonly-$stamp"
+see "written by write-$stamp of alice" "reading works"
+see "Read-only file system" "writing does not"
+
+title "That was the main job, for real, in $((SECONDS - started)) seconds"
+run paictl status --name "$cluster"
+cat <<END
+
+Try next:
+  bin/paictl login --server $PAI_SERVER --user admin --password-file $state/admin-password
+  bin/paictl storage list
+  kubectl: KUBECONFIG=$KUBECONFIG $(command -v kubectl) get pods,pvc,pv -A
+  look into a worker:   bin/paictl node exec --name $cluster worker1 -- ls -lR /share
+  write a job of your own: see examples/tour/write.yaml
+  stop everything:      make down
+END

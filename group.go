@@ -1,0 +1,218 @@
+package pai
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// GroupName is the name of a group.
+type GroupName string
+
+// The groups that every cluster has.
+const (
+	DefaultGroup GroupName = "default"    // every user is a member
+	AdminGroup   GroupName = "admingroup" // its members are administrators
+)
+
+// maxNameLength keeps the hexadecimal form of a name within the 253 characters of a Kubernetes name.
+const maxNameLength = 126
+
+// ParseGroupName checks that s can name a group: 1 to 126 bytes of printable text without "/".
+func ParseGroupName(s string) (GroupName, error) {
+	bad := s == "" || s == "." || s == ".." || len(s) > maxNameLength || !utf8.ValidString(s) || strings.TrimSpace(s) != s ||
+		strings.ContainsFunc(s, func(r rune) bool { return r == '/' || !unicode.IsPrint(r) })
+	if bad {
+		return "", Errorf(InvalidParametersError, "%q cannot be the name of a group: printable text without '/', at most %d bytes", clip(s), maxNameLength)
+	}
+	return GroupName(s), nil
+}
+
+// Group is a set of users, and what they were granted.
+type Group struct {
+	Name         GroupName
+	Description  string
+	ExternalName string         // the group's name at the identity provider
+	Extension    map[string]any // "acls", and whatever else clients keep there
+	Version      string         // changes with every change of the group
+}
+
+// ACLs is what a group grants to its members: the value of "acls" in its extension.
+type ACLs struct {
+	Admin           bool
+	VirtualClusters []string
+	StorageConfigs  []StorageName // the first one is a default storage of the members
+}
+
+// ACLs reads what the group grants. Whatever is absent or of the wrong type grants nothing.
+func (g Group) ACLs() ACLs {
+	raw, _ := g.Extension["acls"].(map[string]any)
+	admin, _ := raw["admin"].(bool)
+	acls := ACLs{Admin: admin, VirtualClusters: stringsIn(raw["virtualClusters"])}
+	for _, s := range stringsIn(raw["storageConfigs"]) {
+		acls.StorageConfigs = append(acls.StorageConfigs, StorageName(s))
+	}
+	return acls
+}
+
+func stringsIn(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, item := range list {
+		if s, ok := item.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// GroupChange is a change of one group.
+type GroupChange struct {
+	Name         GroupName
+	Description  *string        // nil: not given
+	ExternalName *string        // nil: not given
+	Extension    map[string]any // nil: not given
+	Patch        bool           // keep what is not given, and merge extensions deeply; otherwise replace everything
+	Version      string         // when not "", the change holds for this version of the group only
+}
+
+// Apply returns the group as change c makes it, and leaves g as it is. InvalidParametersError names every fault of the result's acls.
+func (g Group) Apply(c GroupChange) (Group, error) {
+	out := Group{Name: g.Name, Version: g.Version}
+	if c.Patch {
+		out.Description, out.ExternalName = g.Description, g.ExternalName
+		out.Extension = merge(g.Extension, c.Extension)
+	} else {
+		out.Extension = merge(nil, c.Extension)
+	}
+	if c.Description != nil {
+		out.Description = *c.Description
+	}
+	if c.ExternalName != nil {
+		out.ExternalName = *c.ExternalName
+	}
+	return out, out.checkACLs()
+}
+
+// merge returns old with change laid over it: objects are merged key by key, null deletes a key, and everything else, lists included,
+// replaces what was there. Neither argument is modified, and the result is never nil.
+func merge(old, change map[string]any) map[string]any {
+	out := maps.Clone(old)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for key, value := range change {
+		object, isObject := value.(map[string]any)
+		switch {
+		case value == nil:
+			delete(out, key)
+		case isObject:
+			before, _ := out[key].(map[string]any)
+			out[key] = merge(before, object)
+		default:
+			out[key] = value
+		}
+	}
+	return out
+}
+
+func (g Group) checkACLs() error {
+	value, given := g.Extension["acls"]
+	if !given {
+		return nil
+	}
+	acls, ok := value.(map[string]any)
+	if !ok {
+		return Errorf(InvalidParametersError, "extension.acls: expected an object")
+	}
+	var faults []string
+	if v, given := acls["admin"]; given {
+		if _, ok := v.(bool); !ok {
+			faults = append(faults, "extension.acls.admin: expected true or false")
+		}
+	}
+	for _, key := range []string{"virtualClusters", "storageConfigs"} {
+		faults = append(faults, checkStrings(acls, key)...)
+	}
+	if len(faults) > 0 {
+		return Errorf(InvalidParametersError, "%s", strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+func checkStrings(acls map[string]any, key string) []string {
+	value, given := acls[key]
+	if !given {
+		return nil
+	}
+	list, ok := value.([]any)
+	if !ok {
+		return []string{"extension.acls." + key + ": expected a list of names"}
+	}
+	var faults []string
+	for i, item := range list {
+		s, ok := item.(string)
+		if !ok || s == "" {
+			faults = append(faults, fmt.Sprintf("extension.acls.%s[%d]: expected a name", key, i))
+			continue
+		}
+		if key != "storageConfigs" {
+			continue
+		}
+		if _, err := ParseStorageName(s); err != nil {
+			faults = append(faults, fmt.Sprintf("extension.acls.%s[%d]: %v", key, i, err))
+		}
+	}
+	return faults
+}
+
+// Grants is what a user may do, taken together from the user's groups.
+type Grants struct {
+	Admin           bool
+	VirtualClusters []string
+	Storages        []StorageName // every storage the user may mount, in the order of the groups
+	Defaults        []StorageName // those that `storages: []` means
+}
+
+// GrantsOf adds up what the groups grant.
+func GrantsOf(groups []Group) Grants {
+	var out Grants
+	for _, g := range groups {
+		acls := g.ACLs()
+		out.Admin = out.Admin || acls.Admin
+		out.VirtualClusters = appendNew(out.VirtualClusters, acls.VirtualClusters...)
+		out.Storages = appendNew(out.Storages, acls.StorageConfigs...)
+		if len(acls.StorageConfigs) > 0 {
+			out.Defaults = appendNew(out.Defaults, acls.StorageConfigs[0])
+		}
+	}
+	return out
+}
+
+// MayMount tells whether the groups grant the storage. Being an administrator is not enough.
+func (g Grants) MayMount(name StorageName) bool { return slices.Contains(g.Storages, name) }
+
+func appendNew[T comparable](list []T, items ...T) []T {
+	for _, item := range items {
+		if !slices.Contains(list, item) {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+// GroupService finds and changes groups.
+type GroupService interface {
+	// Group finds one. NoGroupError when there is none of that name, UnauthorizedUserError when nobody is signed in.
+	Group(ctx context.Context, name GroupName) (Group, error)
+
+	// ChangeGroup applies a change and returns the group as it is then. Changes made at the same time are all applied, one after the
+	// other. Administrators only: ForbiddenUserError for others. NoGroupError when there is no such group, OutdatedVersionError when
+	// the change names a version that is not the current one, ConflictGroupError when others kept changing it,
+	// InvalidParametersError when the result makes no sense.
+	ChangeGroup(ctx context.Context, change GroupChange) (Group, error)
+}

@@ -1,0 +1,199 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// Lifetimes of tokens.
+const (
+	defaultLifetime = 7 * 24 * time.Hour
+	maxLifetime     = 10 * 365 * 24 * time.Hour
+)
+
+// Login checks a password and issues a token. See [pai.TokenService] for the errors.
+func (a *Accounts) Login(ctx context.Context, c pai.Credentials) (pai.Session, error) {
+	if c.Lifetime == 0 {
+		c.Lifetime = defaultLifetime
+	}
+	if c.Lifetime < time.Second || c.Lifetime > maxLifetime {
+		return pai.Session{}, pai.Errorf(pai.InvalidParametersError, "expiration: from 1 to %d seconds", int(maxLifetime.Seconds()))
+	}
+	if err := a.takeTry(c); err != nil {
+		return pai.Session{}, err
+	}
+	user, err := a.cluster.User(ctx, c.User)
+	if err != nil {
+		return pai.Session{}, err
+	}
+	matches, old, err := a.verify(ctx, user, c.Password)
+	if err != nil {
+		return pai.Session{}, err
+	}
+	if !matches {
+		return pai.Session{}, pai.Errorf(pai.IncorrectPasswordError, "Password is incorrect.")
+	}
+	a.byUser.giveBack(userKey(c.User))
+	a.byAddress.giveBack(c.Address)
+	if old && !a.options.KeepOldHashes {
+		if err := a.upgrade(ctx, user, c.Password); err != nil {
+			return pai.Session{}, err
+		}
+	}
+	token, err := a.issue(ctx, user.Name, false, c.Lifetime)
+	return pai.Session{Token: token, User: user.Name, Admin: a.grants(user).Admin}, err
+}
+
+// userKey does not depend on upper and lower case, so that spelling gives nobody more tries.
+func userKey(name pai.UserName) string { return strings.ToLower(string(name)) }
+
+func (a *Accounts) takeTry(c pai.Credentials) error {
+	for _, l := range []struct {
+		limiter *limiter
+		key     string
+	}{{a.byAddress, c.Address}, {a.byUser, userKey(c.User)}} {
+		if wait, ok := l.limiter.take(l.key); !ok {
+			return pai.Errorf(pai.TooManyRequestsError, "Too many wrong passwords: try again in %d seconds.", int(math.Ceil(wait.Seconds())))
+		}
+	}
+	return nil
+}
+
+func (a *Accounts) verify(ctx context.Context, user pai.User, p pai.Password) (matches, old bool, err error) {
+	select {
+	case a.hashing <- struct{}{}:
+		defer func() { <-a.hashing }()
+	case <-ctx.Done():
+		return false, false, context.Cause(ctx)
+	}
+	matches, old = verifyPassword(user.Name, p, user.Password)
+	return matches, old, nil
+}
+
+func (a *Accounts) upgrade(ctx context.Context, user pai.User, p pai.Password) error {
+	return a.cluster.SetPassword(ctx, user.Name, user.Password, hashPassword(p))
+}
+
+// issue makes a token and lists it for its user.
+func (a *Accounts) issue(ctx context.Context, user pai.UserName, application bool, lifetime time.Duration) (string, error) {
+	token, err := a.signer.issue(user, application, lifetime)
+	if err != nil {
+		return "", fmt.Errorf("sign a token: %w", err)
+	}
+	return token, a.cluster.AddToken(ctx, user, token, a.prune)
+}
+
+// maxSessions bounds the tokens that a user has from logins, so that a script that logs in all day does not fill the Secret.
+const maxSessions = 500
+
+// prune picks the listed tokens that go: those that expired, and the oldest beyond the most that a user may have. Application tokens stay,
+// and so do tokens that we cannot read: the original may have signed them with its own key.
+func (a *Accounts) prune(listed []string) (drop []string) {
+	type session struct {
+		token  string
+		issued time.Time
+	}
+	var sessions []session
+	for _, token := range listed {
+		switch c, err := a.signer.read(token); {
+		case errors.Is(err, jwt.ErrTokenExpired):
+			drop = append(drop, token)
+		case err == nil && !c.Application && c.IssuedAt != nil:
+			sessions = append(sessions, session{token, c.IssuedAt.Time})
+		}
+	}
+	slices.SortFunc(sessions, func(x, y session) int { return x.issued.Compare(y.issued) })
+	for len(sessions) >= maxSessions {
+		drop = append(drop, sessions[0].token)
+		sessions = sessions[1:]
+	}
+	return drop
+}
+
+// IssueApplicationToken makes a token for a user's programs. It is good for jobs only and does not expire.
+func (a *Accounts) IssueApplicationToken(ctx context.Context, user pai.UserName) (string, error) {
+	return a.issue(ctx, user, true, 0)
+}
+
+// Logout revokes the token that the caller came with. The guard decides who may.
+func (a *Accounts) Logout(ctx context.Context) error {
+	caller, err := pai.CallerFrom(ctx)
+	if err != nil {
+		return err
+	}
+	return a.cluster.RemoveToken(ctx, caller.User, caller.Token)
+}
+
+// Authenticate tells who holds a token. UnauthorizedUserError.
+func (a *Accounts) Authenticate(ctx context.Context, token string) (pai.Caller, error) {
+	refused := pai.Errorf(pai.UnauthorizedUserError, "Your token is invalid or has expired: sign in again.")
+	c, err := a.signer.read(token)
+	if err != nil {
+		return pai.Caller{}, refused.Because(err)
+	}
+	name, err := pai.ParseUserName(c.Username)
+	if err != nil {
+		return pai.Caller{}, refused.Because(err)
+	}
+	if !a.cluster.TokenListed(name, token) {
+		return pai.Caller{}, refused
+	}
+	user, err := a.cluster.User(ctx, name)
+	if err != nil {
+		return pai.Caller{}, refused.Because(err)
+	}
+	return pai.Caller{User: name, Admin: a.grants(user).Admin, Application: c.Application, Token: token}, nil
+}
+
+func (a *Accounts) grants(u pai.User) pai.Grants { return pai.GrantsOf(a.cluster.GroupsOf(u)) }
+
+// Grants adds up what a user's groups grant. NoUserError.
+func (a *Accounts) Grants(ctx context.Context, name pai.UserName) (pai.Grants, error) {
+	u, err := a.cluster.User(ctx, name)
+	if err != nil {
+		return pai.Grants{}, err
+	}
+	return a.grants(u), nil
+}
+
+// knowsVirtualCluster tells whether any group grants the virtual cluster.
+func (a *Accounts) knowsVirtualCluster(name string) bool {
+	return slices.ContainsFunc(a.cluster.Groups(), func(g pai.Group) bool {
+		return slices.Contains(g.ACLs().VirtualClusters, name)
+	})
+}
+
+// CreateUser adds a user. See [pai.UserService] for the errors.
+func (a *Accounts) CreateUser(ctx context.Context, order pai.NewUser) error {
+	if err := order.Check(); err != nil {
+		return err
+	}
+	groups := []pai.GroupName{pai.DefaultGroup}
+	if order.Admin {
+		groups = append(groups, pai.AdminGroup)
+	}
+	for _, vc := range order.VirtualClusters {
+		g, err := a.cluster.Group(ctx, pai.GroupName(vc))
+		if err != nil || !slices.Contains(g.ACLs().VirtualClusters, vc) || g.ACLs().Admin {
+			return pai.Errorf(pai.NoVirtualClusterError, "Virtual cluster %s is not found.", vc)
+		}
+		if !slices.Contains(groups, g.Name) {
+			groups = append(groups, g.Name)
+		}
+	}
+	if _, err := a.cluster.User(ctx, order.Name); err == nil { // before the costly hash
+		return pai.Errorf(pai.ConflictUserError, "User name %s already exists.", order.Name)
+	}
+	return a.cluster.CreateUser(ctx, pai.User{
+		Name: order.Name, Email: order.Email, Password: hashPassword(order.Password), Groups: groups, Extension: order.Extension,
+	})
+}

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/client"
+)
+
+// defaultServer is where `paictl up` serves.
+const defaultServer = "http://127.0.0.1:9186"
+
+// addAPICommands adds the commands that speak to a server, and the flags that say to which, and as whom.
+func addAPICommands(root *cobra.Command, s *Streams) {
+	root.PersistentFlags().String("server", "", "URL of the server (default: $PAI_SERVER, else that of the last login, else "+defaultServer+")")
+	root.PersistentFlags().String("user", "", "user to act as (default: that of the last login at the server)")
+	root.AddCommand(newLogin(s), newLogout(s), newWhoami(s))
+	root.AddCommand(parent("storage", "Work with storages", newStorageList(s), newStorageShow(s)))
+	root.AddCommand(parent("group", "Work with groups", newGroupShow(s), newGroupGrant(s)))
+	root.AddCommand(parent("user", "Work with users", newUserCreate(s)))
+	root.AddCommand(parent("job", "Work with jobs", newJobSubmit(s), newJobShow(s), newJobLogs(s)))
+}
+
+func parent(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// target is the server and the user that a command is for.
+type target struct {
+	server string
+	user   string // "" when nobody signed in there
+	token  string
+	admin  bool
+}
+
+// targetOf works out the target from flags, environment and earlier logins.
+func targetOf(cmd *cobra.Command) (target, error) {
+	user, _ := cmd.Flags().GetString("user")
+	all, err := loadCredentials()
+	if err != nil {
+		return target{}, err
+	}
+	t := target{server: chooseServer(cmd, all)}
+	known := all.Servers[t.server]
+	t.user = firstOf(user, known.Current)
+	login, signedIn := known.Users[t.user]
+	if user != "" && !signedIn {
+		return t, pai.Errorf(pai.UnauthorizedUserError, "user %s is not signed in at %s", user, t.server)
+	}
+	t.token, t.admin = login.Token, login.Admin
+	return t, nil
+}
+
+func chooseServer(cmd *cobra.Command, all credentials) string {
+	flag, _ := cmd.Flags().GetString("server")
+	return canonicalServer(firstOf(flag, os.Getenv("PAI_SERVER"), all.Current, defaultServer))
+}
+
+func firstOf(candidates ...string) string {
+	for _, c := range candidates {
+		if c != "" {
+			return c
+		}
+	}
+	return ""
+}
+
+// connect makes the client for a command that needs someone signed in.
+func connect(cmd *cobra.Command) (*client.Client, target, error) {
+	t, err := targetOf(cmd)
+	if err != nil {
+		return nil, t, err
+	}
+	if t.token == "" {
+		return nil, t, pai.Errorf(pai.UnauthorizedUserError, "nobody is signed in at %s", t.server)
+	}
+	c, err := client.New(t.server, t.token)
+	return c, t, err
+}
+
+// statusOfAPI is the exit status for an error of the API.
+func statusOfAPI(err error) int {
+	switch pai.CodeOf(err) {
+	case pai.UnauthorizedUserError, pai.ForbiddenUserError, pai.IncorrectPasswordError:
+		return exitForbidden
+	case pai.NoGroupError, pai.NoJobError, pai.NoStorageError, pai.NoTaskError, pai.NoTaskLogError, pai.NoUserError, pai.NoVirtualClusterError:
+		return exitNotFound
+	}
+	return exitFailed
+}
+
+// codeOfAPI is the API's code of an error, "" for others.
+func codeOfAPI(err error) string {
+	var known *pai.Error
+	if errors.As(err, &known) {
+		return string(known.Code)
+	}
+	return ""
+}
+
+// hintForAPI is the line with the command to type after an error of the API.
+func hintForAPI(err error) string {
+	var failed jobFailedError
+	var unreachable *net.OpError
+	switch {
+	case errors.As(err, &failed):
+		return "hint: see what it wrote with: paictl job logs " + failed.id.String()
+	case errors.As(err, &unreachable), errors.Is(err, syscall.ECONNREFUSED):
+		return "hint: is a server running there? Start a local cluster with: paictl up\n      or name another server with: --server URL"
+	}
+	return hints[pai.CodeOf(err)]
+}
+
+// hints are the commands that help after a refusal.
+var hints = map[pai.Code]string{
+	pai.UnauthorizedUserError:  "hint: sign in with: paictl login --user NAME",
+	pai.IncorrectPasswordError: "hint: try again with: paictl login --user NAME",
+	pai.ForbiddenUserError:     "hint: see what you may use with: paictl storage list\n      administrators sign in with: paictl login --user ADMIN",
+	pai.NoStorageError:         "hint: see which storages there are with: paictl storage list",
+	pai.NoUserError:            "hint: administrators create users with: paictl user create NAME",
+	pai.ConflictJobError:       "hint: choose another name in the file, or see that job with: paictl job show NAME",
+	pai.NoTaskLogError:         "hint: wait for the task with: paictl job logs NAME --follow",
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/term"
+)
+
+type storageListOptions struct {
+	streams  *Streams
+	defaults bool
+}
+
+func newStorageList(s *Streams) *cobra.Command {
+	o := &storageListOptions{streams: s}
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the storages that you may use; administrators see all",
+		Example: `  paictl storage list
+  paictl storage list --default --output json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runStorageList(cmd.Context(), o, cmd) },
+	}
+	cmd.Flags().BoolVar(&o.defaults, "default", false, "only those that an empty list in a job means")
+	return cmd
+}
+
+func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Command) error {
+	c, _, err := connect(cmd)
+	if err != nil {
+		return err
+	}
+	list, err := c.Storages(ctx, o.defaults)
+	if err != nil {
+		return err
+	}
+	return printResult(o.streams, cmd, map[string]any{"storages": list}, func() error {
+		var rows [][]string
+		for _, st := range list {
+			rows = append(rows, []string{st.Name, kindOf(st), yes(st.Default), st.VolumeName, firstOf(st.Reason, "ready")})
+		}
+		return term.Table(o.streams.Out, []string{"NAME", "KIND", "DEFAULT", "VOLUME", "STATE"}, rows)
+	})
+}
+
+func kindOf(st client.Storage) string {
+	if st.Share {
+		return "shared"
+	}
+	return "personal"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

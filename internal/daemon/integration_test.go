@@ -1,0 +1,231 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	k8srest "k8s.io/client-go/rest"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/kubeapply"
+	"github.com/pai-storage/pai-storage/internal/kubetest"
+	"github.com/pai-storage/pai-storage/internal/servertest"
+)
+
+// TestOnARealAPIServer runs two replicas as the service account of the manifest, with no right beyond it.
+func TestOnARealAPIServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a real API server takes seconds")
+	}
+	config := kubetest.Start(t)
+	root, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kubeapply.Apply(t.Context(), config, "test", deploy.RestServerRBAC); err != nil {
+		t.Fatal(err)
+	}
+	createObjects(t, root)
+	limited := k8srest.CopyConfig(config)
+	limited.Impersonate.UserName = "system:serviceaccount:pai-system:rest-server"
+	limited.Impersonate.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:pai-system", "system:authenticated"}
+	first, second := replica(t, limited), replica(t, limited)
+
+	admin := connectAs(t, first, "admin", "secret-admin")
+	if err := admin.CreateUser(t.Context(), client.NewUser{Username: "alice", Password: "secret-alice"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("grants at two replicas at once are all kept", func(t *testing.T) { testGrantsAtOnce(t, admin, connectAs(t, second, "admin", "secret-admin")) })
+	alice := connectAs(t, first, "alice", "secret-alice")
+	t.Run("jobs", func(t *testing.T) { testJobs(t, root, alice) })
+	t.Run("a token that one replica revokes dies on the other", func(t *testing.T) { testRevocation(t, first, second) })
+}
+
+// createObjects brings the storages of the tests into the cluster, with the status that controllers would set.
+func createObjects(t *testing.T, root kubernetes.Interface) {
+	t.Helper()
+	for _, o := range servertest.Objects() {
+		var err error
+		switch o := o.(type) {
+		case *corev1.PersistentVolume:
+			o.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+			o.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: *megabytes(10)}
+			_, err = root.CoreV1().PersistentVolumes().Create(t.Context(), o, metav1.CreateOptions{})
+		case *corev1.PersistentVolumeClaim:
+			o.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+			o.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: *megabytes(10)}
+			status := o.Status
+			if o, err = root.CoreV1().PersistentVolumeClaims("default").Create(t.Context(), o, metav1.CreateOptions{}); err == nil {
+				o.Status = status
+				_, err = root.CoreV1().PersistentVolumeClaims("default").UpdateStatus(t.Context(), o, metav1.UpdateOptions{})
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// replica runs a server until the test ends and returns its URL, ready.
+func replica(t *testing.T, config *k8srest.Config) string {
+	t.Helper()
+	kubernetes, err := newKubernetes(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("secret-admin"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, in := io.Pipe()
+	var log bytes.Buffer
+	s := &restServer{listen: "127.0.0.1:0", jobsNamespace: "default", systemNamespace: "pai-system", bootstrapAdmin: "admin", bootstrapPassword: password,
+		stdout: in, log: slog.New(slog.NewJSONHandler(&log, nil))}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		err := s.run(ctx, kubernetes)
+		in.CloseWithError(fmt.Errorf("the server ended: %w", err))
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		if t.Failed() {
+			t.Logf("log of the replica:\n%s", log.String())
+		}
+	})
+	line := make([]byte, 200)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(line[:n]), "listening on "))
+}
+
+// connectAs signs in, once the server is ready.
+func connectAs(t *testing.T, url string, user pai.UserName, password pai.Password) *client.Client {
+	t.Helper()
+	c, err := client.New(url, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		session, err := c.Login(t.Context(), user, password, 0)
+		switch pai.CodeOf(err) {
+		case "":
+			return c.WithToken(session.Token)
+		case pai.UnavailableError, pai.NoUserError: // starting, or the user has not reached this replica yet
+		default:
+			t.Fatal(err)
+		}
+	}
+}
+
+func testGrantsAtOnce(t *testing.T, replicas ...*client.Client) {
+	const each = 20
+	var writers sync.WaitGroup
+	for r, c := range replicas {
+		for i := range each {
+			writers.Go(func() {
+				err := c.PatchGroup(t.Context(), "default", map[string]any{"keys": map[string]any{fmt.Sprintf("%d-%d", r, i): true}}, "")
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	writers.Wait()
+	if err := replicas[0].PatchGroup(t.Context(), "default", map[string]any{"acls": map[string]any{"storageConfigs": []string{"personal", "readonly"}}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	g, _, err := replicas[0].Group(t.Context(), "default")
+	if keys, _ := g.Extension["keys"].(map[string]any); err != nil || len(keys) != each*len(replicas) || len(g.ACLs().VirtualClusters) != 1 {
+		t.Errorf("%d of %d updates are there, %v", len(keys), each*len(replicas), err)
+	}
+}
+
+// testJobs submits what a real API server has to accept, and looks at what it made of it.
+func testJobs(t *testing.T, root kubernetes.Interface, alice *client.Client) {
+	source := `{protocolVersion: 2, name: one, type: job, prerequisites: [{name: i, type: dockerimage, uri: busybox}], taskRoles: {
+  a: {instances: 3, taskRetryCount: 2, completion: {minFailedInstances: 2, minSucceededInstances: 2}, dockerImage: i, extraContainerOptions: {shmMB: 64},
+    resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 1}, commands: ["true"]},
+  b: {dockerImage: i, completion: {minFailedInstances: -1, minSucceededInstances: -1}, resourcePerInstance: {cpu: 1, memoryMB: 64}, commands: ["true"]}},
+  extras: {storages: [{name: personal}, {name: readonly, mountPath: /models}]}}`
+	id, err := alice.SubmitJob(t.Context(), []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.SubmitJob(t.Context(), []byte(source)); pai.CodeOf(err) != pai.ConflictJobError {
+		t.Errorf("the same name again: got %v", err)
+	}
+	job, err := alice.Job(t.Context(), id)
+	if err != nil || job.JobStatus.State != pai.JobWaiting || len(job.TaskRoles) != 2 || len(job.TaskRoles["a"].TaskStatuses) != 3 {
+		t.Errorf("got %+v, %v", job, err)
+	}
+	list, err := root.BatchV1().Jobs("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 2 {
+		t.Fatalf("got %d jobs, %v", len(list.Items), err)
+	}
+	for _, j := range list.Items {
+		checkMounts(t, j)
+	}
+	if _, err := alice.Log(t.Context(), pai.LogRequest{Job: id}); pai.CodeOf(err) != pai.NoTaskLogError {
+		t.Errorf("got %v", err)
+	}
+}
+
+func checkMounts(t *testing.T, j batchv1.Job) {
+	t.Helper()
+	mounts := j.Spec.Template.Spec.Containers[0].VolumeMounts
+	if len(mounts) < 2 || mounts[0].SubPath != "alice" || mounts[0].ReadOnly || !mounts[1].ReadOnly || mounts[1].MountPath != "/models" {
+		t.Errorf("got mounts %+v", mounts)
+	}
+}
+
+func testRevocation(t *testing.T, first, second string) {
+	here, err := client.New(first, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := here.Login(t.Context(), "alice", "secret-alice", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := client.New(second, session.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func(want pai.Code) {
+		t.Helper()
+		for code := pai.Code("none yet"); code != want; {
+			if t.Context().Err() != nil {
+				t.Fatalf("the other replica never answered %q", want)
+			}
+			_, err := there.Storages(t.Context(), false)
+			code = pai.CodeOf(err)
+		}
+	}
+	answers("")
+	if err := here.WithToken(session.Token).Logout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	answers(pai.UnauthorizedUserError)
+}
+
+// megabytes is a size for volumes.
+func megabytes(n int64) *resource.Quantity { return resource.NewQuantity(n<<20, resource.BinarySI) }

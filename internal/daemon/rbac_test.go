@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ktesting "k8s.io/client-go/testing"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/servertest"
+)
+
+// TestRBACAllowsWhatTheServerDoes goes through the server's work and compares every request to Kubernetes with the manifest.
+func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
+	s := servertest.Start(t, nil)
+	jobs := 0
+	s.Kube.PrependReactor("create", "jobs", func(ktesting.Action) (bool, runtime.Object, error) {
+		jobs++
+		return jobs == 3, nil, errors.New("no quota left") // the second job's second role: it is undone
+	})
+	if _, err := s.Cluster.SigningKey(t.Context(), "pai-system", signingKeyName); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(s.URL, s.Token(t, "admin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PatchGroup(t.Context(), "default", map[string]any{"x": 1}, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two"} {
+		_, err := c.SubmitJob(t.Context(), []byte(document(name)))
+		if (err == nil) != (name == "one") {
+			t.Fatalf("job %s: %v", name, err)
+		}
+	}
+	if err := c.Logout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rules := rulesOf(t, deploy.RestServerRBAC)
+	for _, a := range s.Kube.Actions() {
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.allows(a) }) {
+			t.Errorf("the manifest does not allow: %s %s/%s in %q", a.GetVerb(), a.GetResource().Resource, a.GetSubresource(), a.GetNamespace())
+		}
+	}
+}
+
+func document(name string) string {
+	role := `{dockerImage: i, resourcePerInstance: {cpu: 1, memoryMB: 1}, commands: ["true"]}`
+	roles := "{a: " + role + "}"
+	if name == "two" {
+		roles = "{a: " + role + ", b: " + role + "}"
+	}
+	return "{protocolVersion: 2, name: " + name + ", type: job, prerequisites: [{name: i, type: dockerimage, uri: i}], taskRoles: " + roles + "}"
+}
+
+// rule is one rule where it holds; "" is everywhere.
+type rule struct {
+	namespace string
+	rbacv1.PolicyRule
+}
+
+func (r rule) allows(a ktesting.Action) bool {
+	resource := a.GetResource().Resource
+	if a.GetSubresource() != "" {
+		resource += "/" + a.GetSubresource()
+	}
+	named, _ := a.(interface{ GetName() string })
+	return (r.namespace == "" || r.namespace == a.GetNamespace()) && slices.Contains(r.Verbs, a.GetVerb()) &&
+		slices.Contains(r.Resources, resource) && slices.Contains(r.APIGroups, a.GetResource().Group) &&
+		(len(r.ResourceNames) == 0 || (named != nil && slices.Contains(r.ResourceNames, named.GetName())))
+}
+
+// rulesOf reads the roles of a manifest where their bindings put them.
+func rulesOf(t *testing.T, manifest []byte) []rule {
+	t.Helper()
+	type object struct {
+		Kind     string
+		Metadata struct{ Name, Namespace string }
+		Rules    []rbacv1.PolicyRule
+		RoleRef  rbacv1.RoleRef
+	}
+	roles := map[string][]rbacv1.PolicyRule{}
+	var bindings []object
+	for _, part := range bytes.Split(manifest, []byte("\n---\n")) {
+		var o object
+		if err := yaml.Unmarshal(part, &o); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case strings.HasSuffix(o.Kind, "Binding"):
+			bindings = append(bindings, o)
+		case o.Kind == "Role":
+			roles[o.Metadata.Namespace+"/"+o.Metadata.Name] = o.Rules
+		case o.Kind == "ClusterRole":
+			roles["/"+o.Metadata.Name] = o.Rules
+		}
+	}
+	var out []rule
+	for _, b := range bindings {
+		key := "/" + b.RoleRef.Name
+		if b.RoleRef.Kind == "Role" {
+			key = b.Metadata.Namespace + key
+		}
+		if len(roles[key]) == 0 {
+			t.Errorf("binding %s names no role", b.Metadata.Name)
+		}
+		for _, r := range roles[key] {
+			out = append(out, rule{namespace: b.Metadata.Namespace, PolicyRule: r})
+		}
+	}
+	return out
+}

@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	k8srest "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/auth"
+	"github.com/pai-storage/pai-storage/internal/kube"
+	"github.com/pai-storage/pai-storage/internal/rest"
+)
+
+// signingKeyName is the Secret that holds the key of the tokens.
+const signingKeyName = "rest-server-signing-key"
+
+// Times of a REST server's life.
+const (
+	startTimeout    = time.Minute // how long the Kubernetes API may take to answer at first
+	shutdownTimeout = 20 * time.Second
+)
+
+// restServer is the configuration of the REST server.
+type restServer struct {
+	kubeconfig        string
+	listen            string
+	jobsNamespace     string
+	systemNamespace   string
+	bootstrapAdmin    string
+	bootstrapPassword string
+	keepOldHashes     bool
+
+	stdout io.Writer
+	log    *slog.Logger
+}
+
+// RestServer runs the REST server until ctx ends. It prints one line, "listening on <URL>", to stdout, and logs JSON lines to stderr.
+func RestServer(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	s := &restServer{stdout: stdout, log: slog.New(slog.NewJSONHandler(stderr, nil))}
+	if status, ok := s.parse(args, stderr); !ok {
+		return status
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
+	if err != nil {
+		fmt.Fprintf(stderr, "rest-server: no way to Kubernetes: %v\nrest-server: --kubeconfig FILE says where it is\n", err)
+		return 1
+	}
+	client, err := newKubernetes(config)
+	if err == nil {
+		err = s.run(ctx, client)
+	}
+	if err != nil {
+		s.log.Error("rest-server ends", "cause", err.Error())
+		return 1
+	}
+	return 0
+}
+
+// newKubernetes makes the client of a server. The library's own limits on requests are for command line tools.
+func newKubernetes(config *k8srest.Config) (kubernetes.Interface, error) {
+	config = k8srest.CopyConfig(config)
+	config.QPS, config.Burst = 500, 1000
+	config.UserAgent = "pai-rest-server/" + version()
+	return kubernetes.NewForConfig(config)
+}
+
+func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool) {
+	f := flag.NewFlagSet("rest-server", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig `file`; none when running in a pod")
+	f.StringVar(&s.listen, "listen", ":9186", "`address` to listen on")
+	f.StringVar(&s.jobsNamespace, "jobs-namespace", "default", "`namespace` of storages and jobs")
+	f.StringVar(&s.systemNamespace, "system-namespace", "pai-system", "`namespace` of the signing key")
+	f.StringVar(&s.bootstrapAdmin, "bootstrap-admin", "", "create this administrator, and the groups that every cluster has, when missing")
+	f.StringVar(&s.bootstrapPassword, "bootstrap-admin-password-file", "", "`file` with the password of that administrator")
+	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "do not upgrade the original's password hashes at login; while it runs side by side")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0, false
+	case err != nil:
+		return 2, false
+	case f.NArg() > 0:
+		fmt.Fprintf(stderr, "rest-server: unexpected argument %q\n", f.Arg(0))
+		return 2, false
+	case (s.bootstrapAdmin == "") != (s.bootstrapPassword == ""):
+		fmt.Fprintln(stderr, "rest-server: --bootstrap-admin and --bootstrap-admin-password-file go together")
+		return 2, false
+	}
+	return 0, true
+}
+
+// run is the program after its flags: the tests enter here with a client of their own.
+func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error {
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler()))
+	cluster, err := kube.New(client, kube.Options{JobsNamespace: s.jobsNamespace, Log: s.log})
+	if err != nil {
+		return err
+	}
+	key, err := s.prepare(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	accounts := auth.NewAccounts(cluster, key, auth.Options{KeepOldHashes: s.keepOldHashes})
+	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster}, accounts)
+	listener, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	fmt.Fprintf(s.stdout, "listening on http://%s\n", listener.Addr())
+
+	var ready atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
+	handler := rest.New(services, rest.Options{Version: version(), Ready: ready.Load, Log: s.log, Stop: ctx})
+	group.Go(func() error { cluster.Run(ctx); return nil })
+	group.Go(func() error { return s.serve(ctx, listener, handler) })
+	group.Go(func() error {
+		if err := cluster.WaitSynced(ctx); err != nil {
+			return nil // ctx ended; whoever ended it says why
+		}
+		if err := s.bootstrap(ctx, cluster, accounts); err != nil {
+			return err
+		}
+		ready.Store(true)
+		return nil
+	})
+	return group.Wait()
+}
+
+// prepare makes what must be there before the first request. Kubernetes may still be starting, so it tries for a while.
+func (s *restServer) prepare(ctx context.Context, cluster *kube.Cluster) ([]byte, error) {
+	var key []byte
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, time.Second, startTimeout, true, func(ctx context.Context) (bool, error) {
+		last = cluster.EnsureNamespaces(ctx, s.systemNamespace, kube.GroupNamespace, kube.UserNamespace, kube.TokenNamespace)
+		if last == nil {
+			key, last = cluster.SigningKey(ctx, s.systemNamespace, signingKeyName)
+		}
+		if last != nil {
+			s.log.Warn("Kubernetes does not answer as it should yet", "cause", last.Error())
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, last)
+	}
+	return key, nil
+}
+
+// serve answers requests until ctx ends, and then finishes those under way.
+func (s *restServer) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(finish); err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}

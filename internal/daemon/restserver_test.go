@@ -1,0 +1,104 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/kubefake"
+)
+
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		status int
+		stderr string
+	}{
+		{[]string{"--help"}, 0, "-kubeconfig"},
+		{[]string{"--nonsense"}, 2, "flag provided but not defined"},
+		{[]string{"extra"}, 2, `unexpected argument "extra"`},
+		{[]string{"--bootstrap-admin", "admin"}, 2, "go together"},
+		{[]string{"--kubeconfig", "/nonexistent"}, 1, "--kubeconfig FILE"},
+	} {
+		var stderr bytes.Buffer
+		if got := RestServer(t.Context(), c.args, io.Discard, &stderr); got != c.status || !strings.Contains(stderr.String(), c.stderr) {
+			t.Errorf("%q: got %d %s", c.args, got, stderr.String())
+		}
+	}
+}
+
+// TestLife starts the server twice on one cluster: the second start finds what the first one made.
+func TestLife(t *testing.T) {
+	kubernetes := kubefake.New()
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("secret-admin\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var token string
+	for range 2 {
+		out, in := io.Pipe()
+		s := &restServer{listen: "127.0.0.1:0", jobsNamespace: "default", systemNamespace: "pai-system", bootstrapAdmin: "admin", bootstrapPassword: password,
+			stdout: in, log: slog.New(slog.NewJSONHandler(io.Discard, nil))}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.run(ctx, kubernetes) }()
+		line := make([]byte, 200)
+		n, err := out.Read(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		url := strings.TrimSpace(strings.TrimPrefix(string(line[:n]), "listening on "))
+		if token != "" { // of the first life: the signing key is the same
+			checkToken(t, url, token)
+		}
+		token = signIn(t, url)
+		checkToken(t, url, token)
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	}
+}
+
+// signIn asks until the server has started and bootstrapped.
+func signIn(t *testing.T, url string) string {
+	t.Helper()
+	c, err := client.New(url, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for t.Context().Err() == nil {
+		if session, err := c.Login(t.Context(), "admin", "secret-admin", 0); err == nil {
+			if !session.Admin {
+				t.Error("the administrator is none")
+			}
+			return session.Token
+		}
+	}
+	t.Fatal("no login")
+	return ""
+}
+
+func checkToken(t *testing.T, url, token string) {
+	t.Helper()
+	c, err := client.New(url, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		g, _, err := c.Group(t.Context(), "default")
+		if err != nil && strings.Contains(err.Error(), "starting") {
+			continue
+		}
+		if acls := g.ACLs(); err != nil || acls.Admin || len(acls.VirtualClusters) != 1 {
+			t.Errorf("got %+v, %v", g, err)
+		}
+		return
+	}
+}

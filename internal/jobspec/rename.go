@@ -1,0 +1,32 @@
+package jobspec
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// Rename returns the document with another job name and everything else as it stands, comments included: one
+// file then serves for many runs, whose names must differ.
+func Rename(document []byte, name pai.JobName) ([]byte, error) {
+	file, err := parser.ParseBytes(document, parser.ParseComments)
+	if err != nil {
+		return nil, fmt.Errorf("job document: %w", err)
+	}
+	path, err := yaml.PathString("$.name")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := path.FilterFile(file); err != nil {
+		return nil, fmt.Errorf("job document: it has no name to replace")
+	}
+	if err := path.ReplaceWithReader(file, strings.NewReader(strconv.Quote(string(name)))); err != nil {
+		return nil, fmt.Errorf("job document: %w", err)
+	}
+	return []byte(file.String()), nil
+}

@@ -1,0 +1,191 @@
+// Package kube keeps the nouns of PAI Storage in Kubernetes: watch-fed caches in, writes out.
+//
+// It is the only place that talks to Kubernetes for them. Use it from the wiring (package daemon); everything else asks through the
+// guard of package auth, because nothing here asks who is calling.
+//
+// Where things live, in the original OpenPAI's own format:
+//
+//   - groups: Secrets in the namespace pai-group; users: Secrets in pai-user-v2; tokens: Secrets in pai-user-token, each named with the
+//     name in hexadecimal;
+//   - storages: PersistentVolumeClaims in the jobs namespace, with their volumes;
+//   - jobs: one Secret of type pai.storage/job in the jobs namespace, which owns one Indexed Job for each task role.
+//
+// Its rules:
+//
+//   - Reads are answered from the caches and make no request. Only the log of a task is read from Kubernetes.
+//   - A write returns when the caches have seen it, so that its writer reads what it wrote.
+//   - Secrets are written with the version that was read; conflicts are retried.
+//   - Objects that cannot be read are logged and ignored; they never fail a request about another object.
+//
+// Example:
+//
+//	cluster, err := kube.New(client, kube.Options{JobsNamespace: "default", Log: log})
+//	go cluster.Run(ctx)
+//	storages, err := cluster.Storages(ctx)
+package kube
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
+)
+
+// The namespaces that hold the state.
+const (
+	GroupNamespace = "pai-group"
+	UserNamespace  = "pai-user-v2"
+	TokenNamespace = "pai-user-token"
+)
+
+// Options says how to work with a cluster.
+type Options struct {
+	JobsNamespace string           // where storages and jobs are
+	Log           *slog.Logger     // nil: slog.Default()
+	Now           func() time.Time // nil: time.Now
+}
+
+// Cluster is the nouns as they are in one Kubernetes cluster.
+type Cluster struct {
+	client    kubernetes.Interface
+	namespace string
+	log       *slog.Logger
+	now       func() time.Time
+
+	groups  *view[pai.Group]
+	users   *view[pai.User]
+	tokens  *view[tokenList]
+	claims  *view[claim]
+	volumes *view[volume]
+	records *view[record]
+	jobs    *view[roleJob]
+	pods    *view[taskPod]
+
+	groupTurn chan struct{} // group writes of one server go one after the other, so that they conflict with other servers' only
+
+	informers []cache.SharedIndexInformer
+	synced    []cache.InformerSynced
+}
+
+// New prepares the caches; [Cluster.Run] fills them.
+func New(client kubernetes.Interface, o Options) (*Cluster, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Cluster{client: client, namespace: o.JobsNamespace, log: o.Log, now: o.Now, groupTurn: make(chan struct{}, 1)}
+	c.groups = newView("group", c.log, parseGroup)
+	c.users = newView("user", c.log, parseUser)
+	c.tokens = newView("token", c.log, parseTokens)
+	c.claims = newView("claim", c.log, parseClaim)
+	c.volumes = newView("volume", c.log, parseVolume)
+	c.records = newView("job", c.log, parseRecord)
+	c.jobs = newView("role job", c.log, parseRoleJob)
+	c.jobs.group = func(j roleJob) string { return j.key }
+	c.pods = newView("pod", c.log, parsePod)
+	c.pods.group = func(p taskPod) string { return p.key }
+	return c, c.watch()
+}
+
+// watch sets up one informer for each kind of object, limited to what the server may see.
+func (c *Cluster) watch() error {
+	in := func(namespace, field, label string) informers.SharedInformerFactory {
+		return informers.NewSharedInformerFactoryWithOptions(c.client, 0, informers.WithNamespace(namespace),
+			informers.WithTransform(dropManagedFields),
+			informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector, o.LabelSelector = field, label }))
+	}
+	secrets := func(namespace, field string) cache.SharedIndexInformer {
+		return in(namespace, field, "").Core().V1().Secrets().Informer()
+	}
+	ours := in(c.namespace, "", specs.JobLabel)
+	for _, pair := range []struct {
+		informer cache.SharedIndexInformer
+		view     follower
+	}{
+		{secrets(GroupNamespace, ""), c.groups},
+		{secrets(UserNamespace, ""), c.users},
+		{secrets(TokenNamespace, ""), c.tokens},
+		{secrets(c.namespace, "type="+specs.RecordType), c.records},
+		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
+		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
+		{ours.Batch().V1().Jobs().Informer(), c.jobs},
+		{ours.Core().V1().Pods().Informer(), c.pods},
+	} {
+		synced, err := pair.view.follow(pair.informer)
+		if err != nil {
+			return fmt.Errorf("follow %T: %w", pair.view, err)
+		}
+		c.informers = append(c.informers, pair.informer)
+		c.synced = append(c.synced, synced)
+	}
+	return nil
+}
+
+// follower is a view of any type.
+type follower interface {
+	follow(cache.SharedIndexInformer) (cache.InformerSynced, error)
+}
+
+// dropManagedFields halves the memory of the caches.
+func dropManagedFields(obj any) (any, error) {
+	if meta, ok := obj.(metav1.Object); ok {
+		meta.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+// Run keeps the caches current until ctx ends.
+func (c *Cluster) Run(ctx context.Context) {
+	done := make(chan struct{})
+	for _, informer := range c.informers {
+		go func() {
+			informer.RunWithContext(ctx)
+			done <- struct{}{}
+		}()
+	}
+	for range c.informers {
+		<-done
+	}
+}
+
+// Synced tells whether every cache has its first list.
+func (c *Cluster) Synced() bool {
+	for _, synced := range c.synced {
+		if !synced() {
+			return false
+		}
+	}
+	return true
+}
+
+// WaitSynced waits until every cache has its first list, or ctx ends.
+func (c *Cluster) WaitSynced(ctx context.Context) error {
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return fmt.Errorf("wait for the first list of every kind of object: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// objectName is the name of the Secret that holds a group, a user, or a user's tokens.
+func objectName[T ~string](name T) string { return hex.EncodeToString([]byte(name)) }
+
+// secretOf narrows what an informer hands out.
+func secretOf(obj any) (*corev1.Secret, error) {
+	s, ok := obj.(*corev1.Secret)
+	if !ok {
+		return nil, fmt.Errorf("expected a Secret, got %T", obj)
+	}
+	return s, nil
+}

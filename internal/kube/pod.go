@@ -1,0 +1,112 @@
+package kube
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
+)
+
+// indexAnnotation is where Kubernetes says which task of an Indexed Job a pod is.
+const indexAnnotation = "batch.kubernetes.io/job-completion-index"
+
+// taskPod is what we keep of a pod: one try at one task.
+type taskPod struct {
+	key   string
+	role  string
+	index int
+	name  string
+
+	uid       string
+	state     pai.JobState
+	message   string
+	ip, node  string
+	exitCode  *int
+	created   time.Time
+	started   time.Time // zero before the container runs
+	completed time.Time
+}
+
+func parsePod(obj any) (taskPod, error) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return taskPod{}, fmt.Errorf("expected a Pod, got %T", obj)
+	}
+	index, err := strconv.Atoi(p.Annotations[indexAnnotation])
+	if err != nil {
+		return taskPod{}, fmt.Errorf("annotation %s: %w", indexAnnotation, err)
+	}
+	t := taskPod{
+		key: p.Labels[specs.JobLabel], role: p.Annotations[specs.RoleAnnotation], index: index, name: p.Name,
+		uid: string(p.UID), ip: p.Status.PodIP, node: p.Spec.NodeName, created: p.CreationTimestamp.Time,
+		state: podState(p.Status.Phase), message: waitingMessage(p),
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		t.readContainer(s)
+	}
+	if t.message == "" && t.state == pai.JobFailed {
+		t.message = p.Status.Message // evicted, over its deadline, ...
+	}
+	return t, nil
+}
+
+func podState(phase corev1.PodPhase) pai.JobState {
+	switch phase {
+	case corev1.PodRunning:
+		return pai.JobRunning
+	case corev1.PodSucceeded:
+		return pai.JobSucceeded
+	case corev1.PodFailed:
+		return pai.JobFailed
+	}
+	return pai.JobWaiting
+}
+
+// waitingMessage says why a pod has not started, as far as the scheduler and the kubelet say.
+func waitingMessage(p *corev1.Pod) string {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c.Message
+		}
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil {
+			return cmp.Or(w.Message, w.Reason)
+		}
+	}
+	return ""
+}
+
+func (t *taskPod) readContainer(s corev1.ContainerStatus) {
+	if r := s.State.Running; r != nil {
+		t.started = r.StartedAt.Time
+	}
+	if x := s.State.Terminated; x != nil {
+		code := int(x.ExitCode)
+		t.exitCode, t.started, t.completed = &code, x.StartedAt.Time, x.FinishedAt.Time
+		if code != 0 {
+			t.message = cmp.Or(x.Message, fmt.Sprintf("exit code %d (%s)", code, x.Reason))
+		}
+	}
+}
+
+// hasLog tells whether there is a log to read.
+func (t taskPod) hasLog() bool { return !t.started.IsZero() || t.exitCode != nil }
+
+// tries sorts the pods of one task, the latest last.
+func tries(pods []taskPod, role string, index int) []taskPod {
+	var out []taskPod
+	for _, p := range pods {
+		if p.role == role && p.index == index {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b taskPod) int { return a.created.Compare(b.created) })
+	return out
+}

@@ -1,0 +1,151 @@
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// tokenList is the valid tokens of one user.
+type tokenList map[string]bool
+
+func parseTokens(obj any) (tokenList, error) {
+	s, err := secretOf(obj)
+	if err != nil {
+		return nil, err
+	}
+	list := tokenList{}
+	for _, token := range s.Data {
+		list[string(token)] = true
+	}
+	return list, nil
+}
+
+// TokenListed tells whether a token is among the user's valid ones.
+func (c *Cluster) TokenListed(user pai.UserName, token string) bool {
+	list, _ := c.tokens.get(objectName(user))
+	return list[token]
+}
+
+// AddToken lists a token for its user, and takes those off that prune picks among the ones listed before.
+func (c *Cluster) AddToken(ctx context.Context, user pai.UserName, token string, prune func(listed []string) (drop []string)) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	id := newID()
+	written, err := c.changeTokens(ctx, user, func(s *corev1.Secret) (bool, error) {
+		listed := make([]string, 0, len(s.Data))
+		for _, old := range s.Data {
+			listed = append(listed, string(old))
+		}
+		drop := prune(listed)
+		maps.DeleteFunc(s.Data, func(_ string, old []byte) bool { return slices.Contains(drop, string(old)) })
+		s.Data[id] = []byte(token)
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("add a token of %s: %w", user, err)
+	}
+	c.tokens.await(ctx, written.Name, written.ResourceVersion)
+	return nil
+}
+
+// changeTokens changes the token list of a user, and makes one for a user without.
+func (c *Cluster) changeTokens(ctx context.Context, user pai.UserName, change func(*corev1.Secret) (bool, error)) (*corev1.Secret, error) {
+	name := objectName(user)
+	written, err := c.changeSecret(ctx, TokenNamespace, name, change)
+	if !apierrors.IsNotFound(err) {
+		return written, err
+	}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: TokenNamespace, Name: name}, Data: map[string][]byte{}}
+	if _, err := change(s); err != nil {
+		return nil, err
+	}
+	written, err = c.createSecret(ctx, s)
+	if apierrors.IsAlreadyExists(err) { // someone else was first
+		return c.changeSecret(ctx, TokenNamespace, name, change)
+	}
+	return written, err
+}
+
+// RemoveToken takes a token off its user's list. It is no error when it is not there.
+func (c *Cluster) RemoveToken(ctx context.Context, user pai.UserName, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	written, err := c.changeSecret(ctx, TokenNamespace, objectName(user), func(s *corev1.Secret) (bool, error) {
+		before := len(s.Data)
+		for key, listed := range s.Data {
+			if string(listed) == token {
+				delete(s.Data, key)
+			}
+		}
+		return len(s.Data) != before, nil
+	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove a token of %s: %w", user, err)
+	}
+	c.tokens.await(ctx, written.Name, written.ResourceVersion)
+	return nil
+}
+
+// signingKeyField is the key of the Secret that holds the signing key.
+const signingKeyField = "key"
+
+// SigningKey returns the key that tokens are signed with: the one in the named Secret, which the first of all replicas makes.
+func (c *Cluster) SigningKey(ctx context.Context, namespace, name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	secrets := c.client.CoreV1().Secrets(namespace)
+	s, err := secrets.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		key := make([]byte, 64)
+		rand.Read(key)
+		s, err = c.createSecret(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			Data:       map[string][]byte{signingKeyField: key},
+		})
+		if apierrors.IsAlreadyExists(err) { // another replica was first: its key counts
+			s, err = secrets.Get(ctx, name, metav1.GetOptions{})
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the signing key %s/%s: %w", namespace, name, err)
+	}
+	if len(s.Data[signingKeyField]) < 32 {
+		return nil, fmt.Errorf("secret %s/%s: the value of %q is shorter than 32 bytes; delete the Secret to get a new key", namespace, name, signingKeyField)
+	}
+	return s.Data[signingKeyField], nil
+}
+
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// EnsureNamespaces makes the namespaces that hold the state, as far as they are missing and making them is allowed.
+func (c *Cluster) EnsureNamespaces(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		_, err := c.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+		switch {
+		case err == nil, apierrors.IsAlreadyExists(err):
+		case apierrors.IsForbidden(err): // then whoever installed us made them
+			c.log.Debug("not allowed to make namespaces", "namespace", name)
+		default:
+			return fmt.Errorf("create namespace %s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// view keeps what parse makes of each object of an informer, so that reads neither ask Kubernetes nor parse anything.
+type view[T any] struct {
+	what  string // for the log
+	parse func(obj any) (T, error)
+	group func(T) string // nil when the view is not asked by group
+	log   *slog.Logger
+
+	mu      sync.RWMutex
+	items   map[string]item[T]
+	groups  map[string]map[string]bool // group -> names
+	changed chan struct{}              // closed at the next change
+}
+
+type item[T any] struct {
+	value   T
+	ok      bool // parse took it
+	version string
+}
+
+func newView[T any](what string, log *slog.Logger, parse func(any) (T, error)) *view[T] {
+	return &view[T]{what: what, parse: parse, log: log,
+		items: map[string]item[T]{}, groups: map[string]map[string]bool{}, changed: make(chan struct{})}
+}
+
+// follow feeds the view from an informer and returns what tells whether the first list has arrived.
+func (v *view[T]) follow(informer cache.SharedIndexInformer) (cache.InformerSynced, error) {
+	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    v.put,
+		UpdateFunc: func(_, obj any) { v.put(obj) },
+		DeleteFunc: v.drop,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return registration.HasSynced, nil
+}
+
+func (v *view[T]) put(obj any) {
+	meta := obj.(metav1.Object)
+	value, err := v.parse(obj)
+	if err != nil {
+		v.log.Warn("object is not usable and is ignored", "kind", v.what, "namespace", meta.GetNamespace(), "name", meta.GetName(), "cause", err.Error())
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ungroup(meta.GetName())
+	v.items[meta.GetName()] = item[T]{value: value, ok: err == nil, version: meta.GetResourceVersion()}
+	if v.group != nil && err == nil {
+		group := v.group(value)
+		if v.groups[group] == nil {
+			v.groups[group] = map[string]bool{}
+		}
+		v.groups[group][meta.GetName()] = true
+	}
+	v.announce()
+}
+
+func (v *view[T]) drop(obj any) {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	meta, ok := obj.(metav1.Object)
+	if !ok {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ungroup(meta.GetName())
+	delete(v.items, meta.GetName())
+	v.announce()
+}
+
+// ungroup takes the item out of its group. The caller holds the lock.
+func (v *view[T]) ungroup(name string) {
+	old, ok := v.items[name]
+	if !ok || v.group == nil || !old.ok {
+		return
+	}
+	group := v.group(old.value)
+	delete(v.groups[group], name)
+	if len(v.groups[group]) == 0 {
+		delete(v.groups, group)
+	}
+}
+
+// announce wakes whoever waits for a change. The caller holds the lock.
+func (v *view[T]) announce() {
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+func (v *view[T]) get(name string) (T, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	it := v.items[name]
+	return it.value, it.ok
+}
+
+// all returns every item, sorted by object name.
+func (v *view[T]) all() []T {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var out []T
+	for _, name := range slices.Sorted(maps.Keys(v.items)) {
+		if it := v.items[name]; it.ok {
+			out = append(out, it.value)
+		}
+	}
+	return out
+}
+
+// in returns the items of a group, sorted by object name.
+func (v *view[T]) in(group string) []T {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var out []T
+	for _, name := range slices.Sorted(maps.Keys(v.groups[group])) {
+		out = append(out, v.items[name].value)
+	}
+	return out
+}
+
+// next returns a channel that is closed at the next change.
+func (v *view[T]) next() <-chan struct{} {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.changed
+}
+
+// await waits until the view has seen the given version of an object, so that whoever wrote it reads what was written. It gives up
+// with the context, and it ends when the object is seen no more after it was: someone else deleted it.
+func (v *view[T]) await(ctx context.Context, name, version string) {
+	seen := false
+	for {
+		v.mu.RLock()
+		it, exists := v.items[name]
+		changed := v.changed
+		v.mu.RUnlock()
+		if (exists && notOlder(it.version, version)) || (seen && !exists) {
+			return
+		}
+		seen = seen || exists
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// notOlder compares resource versions, which are numbers that grow.
+func notOlder(have, want string) bool {
+	h, err1 := strconv.ParseUint(have, 10, 64)
+	w, err2 := strconv.ParseUint(want, 10, 64)
+	if err1 != nil || err2 != nil {
+		return have == want
+	}
+	return h >= w
+}

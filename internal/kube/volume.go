@@ -1,0 +1,191 @@
+package kube
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// volume is what we keep of a PersistentVolume. The open fields contain credentials, if the volume has any in clear.
+type volume struct {
+	kind         pai.StorageType
+	data         map[string]string
+	openData     map[string]string
+	readOnly     bool
+	secretName   string
+	mountOptions []string
+	openOptions  []string
+}
+
+func parseVolume(obj any) (volume, error) {
+	pv, ok := obj.(*corev1.PersistentVolume)
+	if !ok {
+		return volume{}, fmt.Errorf("expected a PersistentVolume, got %T", obj)
+	}
+	v, err := describe(pv.Spec.PersistentVolumeSource)
+	if err != nil {
+		return v, err
+	}
+	if v.openOptions == nil {
+		v.openOptions = pv.Spec.MountOptions
+	}
+	v.data, v.mountOptions = withoutSecrets(v.openData), withoutSecretOptions(v.openOptions)
+	return v, nil
+}
+
+// describe says what a volume source is.
+func describe(source corev1.PersistentVolumeSource) (volume, error) {
+	var v volume
+	switch {
+	case source.NFS != nil:
+		v = volume{kind: pai.StorageNFS, openData: pick("server", source.NFS.Server, "path", source.NFS.Path)}
+	case source.AzureFile != nil:
+		v = volume{kind: pai.StorageAzureFile, secretName: source.AzureFile.SecretName, openData: pick("shareName", source.AzureFile.ShareName)}
+	case source.HostPath != nil:
+		v = volume{kind: pai.StorageHostPath, openData: pick("path", source.HostPath.Path)}
+	case source.Local != nil:
+		v = volume{kind: pai.StorageLocal, openData: pick("path", source.Local.Path)}
+	case source.FlexVolume != nil:
+		v = describeFlexVolume(source.FlexVolume)
+	case source.CSI != nil:
+		v = describeCSI(source.CSI)
+	}
+	var err error
+	if v.kind == "" {
+		v, err = describeOther(source)
+	}
+	if err == nil {
+		v.readOnly, err = readOnly(source)
+	}
+	return v, err
+}
+
+func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
+	v := volume{kind: pai.StorageOther, openData: pick("driver", f.Driver)}
+	if f.SecretRef != nil {
+		v.secretName = f.SecretRef.Name
+	}
+	if options := f.Options["mountoptions"]; options != "" {
+		v.openOptions = strings.Split(options, ",")
+	}
+	switch f.Driver {
+	case "microsoft.com/smb":
+		v.kind, v.openData = pai.StorageSamba, pick("address", f.Options["source"])
+	case "azure/blobfuse":
+		v.kind = pai.StorageAzureBlob
+		v.openData = pick("containerName", f.Options["container"], "accountName", f.Options["accountname"])
+	}
+	return v
+}
+
+func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
+	v := volume{kind: pai.StorageOther, openData: pick("driver", c.Driver)}
+	for _, ref := range []*corev1.SecretReference{c.NodeStageSecretRef, c.NodePublishSecretRef} {
+		if ref != nil && v.secretName == "" {
+			v.secretName = ref.Name
+		}
+	}
+	attribute := func(names ...string) string { return attributeOf(c.VolumeAttributes, names...) }
+	switch c.Driver {
+	case "nfs.csi.k8s.io":
+		v.kind, v.openData = pai.StorageNFS, pick("server", attribute("server"), "path", attribute("share"))
+		if sub := strings.Trim(attribute("subdir"), "/"); sub != "" {
+			v.openData["path"] = strings.TrimSuffix(v.openData["path"], "/") + "/" + sub
+		}
+	case "smb.csi.k8s.io":
+		v.kind, v.openData = pai.StorageSamba, pick("address", attribute("source"))
+	case "blob.csi.azure.com":
+		v.kind = pai.StorageAzureBlob
+		v.openData = pick("containerName", attribute("containername"), "accountName", attribute("storageaccount", "storageaccountname"))
+	case "file.csi.azure.com":
+		v.kind = pai.StorageAzureFile
+		v.openData = pick("shareName", attribute("sharename"), "accountName", attribute("storageaccount", "storageaccountname"))
+	case "dshuttle":
+		v.kind, v.openData = pai.StorageDshuttle, maps.Clone(c.VolumeAttributes)
+	}
+	return v
+}
+
+// attributeOf finds an attribute whose driver does not care about upper and lower case.
+func attributeOf(attributes map[string]string, names ...string) string {
+	for key, value := range attributes {
+		for _, name := range names {
+			if strings.EqualFold(key, name) {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// pick makes a map of the pairs whose value is not empty.
+func pick(pairs ...string) map[string]string {
+	out := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			out[pairs[i]] = pairs[i+1]
+		}
+	}
+	return out
+}
+
+// sourceFields returns the name of the source that is set, as in YAML, and its fields.
+func sourceFields(source corev1.PersistentVolumeSource) (string, map[string]any, error) {
+	raw, err := json.Marshal(source)
+	if err != nil {
+		return "", nil, fmt.Errorf("volume source: %w", err)
+	}
+	var sources map[string]map[string]any
+	if err := json.Unmarshal(raw, &sources); err != nil {
+		return "", nil, fmt.Errorf("volume source: %w", err)
+	}
+	for name, fields := range sources {
+		return name, fields, nil // a volume has exactly one
+	}
+	return "", nil, nil
+}
+
+func describeOther(source corev1.PersistentVolumeSource) (volume, error) {
+	name, _, err := sourceFields(source)
+	if name == "" || err != nil {
+		return volume{kind: pai.StorageUnknown, openData: map[string]string{}}, err
+	}
+	return volume{kind: pai.StorageOther, openData: pick("driver", name)}, nil
+}
+
+// readOnly reads the source's own readOnly, which has the same name and meaning in every source that has it.
+func readOnly(source corev1.PersistentVolumeSource) (bool, error) {
+	_, fields, err := sourceFields(source)
+	value, _ := fields["readOnly"].(bool)
+	return value, err
+}
+
+// secretKey matches the names of options and attributes that may carry a credential.
+var secretKey = regexp.MustCompile(`(?i)pass|secret|key|token|sas|credential|^cred|^pwd$|^user(name)?$|auth`)
+
+func withoutSecrets(data map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, value := range data {
+		if !secretKey.MatchString(key) {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+func withoutSecretOptions(options []string) []string {
+	var out []string
+	for _, option := range options {
+		if key, _, valued := strings.Cut(option, "="); valued && secretKey.MatchString(strings.TrimSpace(key)) {
+			continue
+		}
+		out = append(out, option)
+	}
+	return out
+}

@@ -1,0 +1,111 @@
+package kubebuild
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestVersions: what the programs will report is what hack/kubernetes pins.
+func TestVersions(t *testing.T) {
+	source, err := Source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"k8s.io/kubernetes " + kubernetesVersion, "containerd/v2 " + containerdVersion} {
+		if !strings.Contains(string(mod), want+"\n") {
+			t.Errorf("go.mod does not pin %s", want)
+		}
+	}
+}
+
+func fakeBinDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range Programs {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestGivenBinariesAreUsedAsTheyAre(t *testing.T) {
+	dir := fakeBinDir(t)
+	t.Setenv(EnvBinDir, dir)
+	got, err := Ensure(t.Context(), Options{})
+	if err != nil || got != dir {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestIncompleteGivenBinaries(t *testing.T) {
+	faults := map[string]func(dir string) error{
+		"missing":        func(dir string) error { return os.Remove(filepath.Join(dir, "kubelet")) },
+		"not executable": func(dir string) error { return os.Chmod(filepath.Join(dir, "kubelet"), 0o644) },
+	}
+	for name, fault := range faults {
+		dir := fakeBinDir(t)
+		if err := fault(dir); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(EnvBinDir, dir)
+		if _, err := Ensure(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), "kubelet") || !strings.Contains(err.Error(), EnvBinDir) {
+			t.Errorf("%s: error = %v", name, err)
+		}
+	}
+}
+
+func TestKeyFollowsTheSources(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) string {
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		k, err := key(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	first := write("a")
+	if write("b") == first {
+		t.Error("other sources, same key")
+	}
+	if write("a") != first {
+		t.Error("same sources, other key")
+	}
+}
+
+func TestMeterCountsPackagesOnly(t *testing.T) {
+	var last string
+	m := &meter{total: 4, start: time.Now(), note: func(s string) { last = s }}
+	fmt.Fprint(m, "go: downloading k8s.io/api v0.37.2\nk8s.io/api/core/v1\ngithub.com/x/y-z\n")
+	if m.done != 2 || !strings.HasPrefix(last, "compiling: 2 of 4 packages") {
+		t.Errorf("done %d, note %q", m.done, last)
+	}
+}
+
+func TestNotEnoughDisk(t *testing.T) {
+	// The file system of /proc is full by nature.
+	if err := enoughDisk("/proc/self"); !errors.Is(err, ErrDisk) || !strings.Contains(err.Error(), "PAI_CACHE_DIR") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestNoSources(t *testing.T) {
+	err := error(&SourceError{Looked: []string{"/a", "/b"}})
+	for _, want := range []string{"/a or /b", "checkout", EnvBinDir, "containerd"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error lacks %q: %v", want, err)
+		}
+	}
+}

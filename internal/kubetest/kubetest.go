@@ -1,0 +1,108 @@
+// Package kubetest runs a real etcd and kube-apiserver for a test, as processes on loopback and without
+// root: the ring of tests between fakes and the whole cluster.
+//
+// The binaries are the local cluster's own. Where they were never built the test is skipped and says so;
+// with PAI_TEST_ALL=1, which "make test" sets, that is a failure.
+//
+// Example:
+//
+//	cfg := kubetest.Start(t)
+//	client := kubernetes.NewForConfigOrDie(cfg)
+package kubetest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/pai-storage/pai-storage/internal/buildcache"
+	"github.com/pai-storage/pai-storage/internal/controlplane"
+	"github.com/pai-storage/pai-storage/internal/kubebuild"
+	"github.com/pai-storage/pai-storage/internal/proc"
+)
+
+// EnvAll names the variable that turns a skipped ring into a failure.
+const EnvAll = "PAI_TEST_ALL"
+
+// Skip leaves a test out for a reason that people can mend, loudly; under "make test" it fails instead.
+func Skip(t testing.TB, ring, reason string) {
+	t.Helper()
+	if os.Getenv(EnvAll) != "" {
+		t.Fatalf("ring %q cannot run: %s", ring, reason)
+	}
+	t.Skipf("ring %q is skipped: %s", ring, reason)
+}
+
+// Server is a running API server.
+type Server struct {
+	Config    *rest.Config // with the rights of system:masters
+	Plane     *controlplane.Plane
+	APIServer *proc.Child
+}
+
+// Start runs etcd and the API server until the test ends, and returns the administrator's configuration.
+func Start(t testing.TB) *rest.Config { return Run(t).Config }
+
+// Run is Start for tests that want to do something to the processes.
+func Run(t testing.TB) *Server {
+	t.Helper()
+	plane, err := controlplane.New(controlplane.Config{
+		BinDir: binaries(t), Dir: t.TempDir(), Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}),
+		Ports:    controlplane.Ports{API: freePort(t), Etcd: freePort(t), EtcdPeer: freePort(t), Controllers: 1, Scheduler: 1},
+		StopTime: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() { stop(); running.Wait() })
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for _, child := range []*proc.Child{plane.Etcd, plane.APIServer} {
+		running.Go(func() { _ = proc.Keep(ctx, child) })
+		if err := child.WaitReady(ready); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &Server{Config: plane.RESTConfig(), Plane: plane, APIServer: plane.APIServer}
+}
+
+func binaries(t testing.TB) string {
+	t.Helper()
+	cache, err := buildcache.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := kubebuild.Source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, ok, err := kubebuild.Find(kubebuild.Options{Source: source, Cache: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ok {
+		Skip(t, "integration", "the API server's binaries are not built; \"make kubernetes\" builds them into "+filepath.Join(cache, "kubernetes"))
+	}
+	return dir
+}
+
+// freePort asks the kernel for one. Somebody else can take it before the server does; then the server's
+// own message says so.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

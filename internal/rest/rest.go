@@ -1,0 +1,163 @@
+// Package rest serves the REST API, /api/v2, and the same under /rest-server/api/v2.
+//
+// It translates between HTTP and the guarded services, and decides nothing itself. Use it from the wiring (package daemon). Its rules:
+//
+//   - One file for each noun; an operation is a function from a typed input to a typed output.
+//   - Every error goes through one table from codes to statuses (errors.go). What is not a [*pai.Error] is answered with "internal error"
+//     and the request's id, and logged with its cause.
+//   - Every request has an id (X-Request-Id) and leaves one log line, which never contains a token, a password, a body or a query.
+//   - The OpenAPI document, /openapi.yaml, is made from the operations, so it is what is really served.
+//
+// Example:
+//
+//	handler := rest.New(auth.Guard(services, accounts), rest.Options{Version: "v1", Ready: cluster.Synced})
+//	http.ListenAndServe(":9186", handler)
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// The paths under which the API is mounted.
+const (
+	prefix      = "/api/v2"
+	aliasPrefix = "/rest-server" // people and programs know <master>/rest-server/api/v2
+)
+
+// Options says how to serve.
+type Options struct {
+	Version string
+	Ready   func() bool     // whether the caches are current; nil: always
+	Log     *slog.Logger    // nil: slog.Default()
+	Stop    context.Context // ends streams, which would otherwise outlive a shutdown; nil: never
+}
+
+// Server is the REST API as an http.Handler.
+type Server struct {
+	services pai.Services
+	options  Options
+	api      huma.API
+	mux      *http.ServeMux
+	handler  http.Handler
+}
+
+// New makes the API of the services, which must be guarded.
+func New(services pai.Services, o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Ready == nil {
+		o.Ready = func() bool { return true }
+	}
+	if o.Stop == nil {
+		o.Stop = context.Background()
+	}
+	useOwnErrors()
+	s := &Server{services: services, options: o, mux: http.NewServeMux()}
+	s.api = humago.New(s.mux, describe(o.Version))
+	s.api.UseMiddleware(nameOperation)
+	s.operations()
+	s.plumbing()
+	s.handler = s.middleware(s.mux)
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// OpenAPI describes what is served.
+func (s *Server) OpenAPI() *huma.OpenAPI { return s.api.OpenAPI() }
+
+// operations registers everything under /api/v2.
+func (s *Server) operations() {
+	s.infoOperations()
+	s.loginOperations()
+	s.userOperations()
+	s.groupOperations()
+	s.storageOperations()
+	s.jobOperations()
+	s.logOperations()
+}
+
+// describe is the head of the OpenAPI document. The library's own pages load scripts from elsewhere, so they stay off.
+func describe(version string) huma.Config {
+	c := huma.DefaultConfig("PAI Storage", version)
+	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", ""
+	c.CreateHooks = nil
+	c.Servers = []*huma.Server{{URL: "/"}, {URL: aliasPrefix}}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer":      {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A token from login."},
+		"application": {Type: "http", Scheme: "basic", Description: "User name and application token; jobs only."},
+	}
+	return c
+}
+
+// Who an operation is for, as the OpenAPI document says it. The guard decides.
+var (
+	forPeople = []map[string][]string{{"bearer": {}}}
+	forAll    = []map[string][]string{{"bearer": {}}, {"application": {}}}
+	forGuests = []map[string][]string{{}}
+)
+
+// register adds an operation whose handler returns errors as the services do.
+func register[I, O any](s *Server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = maxBody
+	}
+	op.BodyReadTimeout = 15 * time.Second
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		requestFrom(ctx).bodyRead()
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, s.fault(ctx, op.OperationID, err)
+		}
+		return out, nil
+	})
+}
+
+// plumbing registers what is not part of /api/v2.
+func (s *Server) plumbing() {
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.options.Ready() {
+			plain(w, http.StatusServiceUnavailable, "caches are not synced")
+			return
+		}
+		plain(w, http.StatusOK, "ok")
+	})
+	asYAML, err1 := s.api.OpenAPI().YAML()
+	asJSON, err2 := json.Marshal(s.api.OpenAPI())
+	if err1 != nil || err2 != nil {
+		panic("the OpenAPI document cannot be written") // a mistake in the operations, which every test meets
+	}
+	s.mux.HandleFunc("GET /openapi.yaml", document("application/yaml", asYAML))
+	s.mux.HandleFunc("GET /openapi.json", document("application/json", asJSON))
+	s.mux.HandleFunc("/", s.noRoute)
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(text + "\n"))
+}
+
+func document(contentType string, body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.Write(body)
+	}
+}
+
+// message is the body of most answers to changes.
+type message struct {
+	Message string `json:"message" doc:"What was done"`
+}

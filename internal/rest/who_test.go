@@ -1,0 +1,200 @@
+package rest_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/golang-jwt/jwt/v5"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/servertest"
+)
+
+// The callers of the who-table, the forbidden ones first.
+const (
+	anonymous = iota
+	garbage
+	revoked
+	expired
+	application // alice's
+	bob         // a plain user that the thing asked for is nothing to
+	alice       // a plain user that owns it or was granted it
+	admin
+	callers
+)
+
+var callerNames = [callers]string{"anonymous", "garbage token", "revoked token", "expired token", "application token", "other user", "user", "admin"}
+
+// whoRow is what each caller gets.
+type whoRow struct {
+	path   string // with values for the parameters
+	body   string
+	typ    string
+	status [callers]int
+}
+
+// Every row that is for signed-in users only begins like this.
+const (
+	no401 = http.StatusUnauthorized
+	no403 = http.StatusForbidden
+)
+
+// whoTable has one row for each operation, by its id. The test fails when one is missing.
+func whoTable() map[string]whoRow {
+	const job = "/api/v2/jobs/alice~existing"
+	return map[string]whoRow{
+		"getClusterInfo": {path: "/api/v2/info", status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
+		"basicLogin": {path: "/api/v2/authn/basic/login", typ: "application/json", body: `{"username":"bob","password":"secret-bob"}`,
+			status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
+		"basicLogout": {path: "/api/v2/authn/basic/logout", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"createUser": {path: "/api/v2/users", typ: "application/json", body: `{"username":"carol","password":"secret-carol"}`,
+			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
+		"getGroup": {path: "/api/v2/groups/default", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"updateGroup": {path: "/api/v2/groups", typ: "application/json", body: `{"data":{"groupname":"default","description":"d"},"patch":true}`,
+			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
+		"getStorages": {path: "/api/v2/storages", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"getStorage":  {path: "/api/v2/storages/personal", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"createJob": {path: "/api/v2/jobs", typ: "text/yaml", body: jobDocument("job-CALLER", ""),
+			status: [callers]int{no401, no401, no401, no401, 202, 202, 202, 202}},
+		"getJob":    {path: job, status: [callers]int{no401, no401, no401, no401, 200, no403, 200, 200}},
+		"getJobLog": {path: job + "/logs", status: [callers]int{no401, no401, no401, no401, 404, no403, 404, 404}}, // nothing runs here: NoTaskLogError
+		"getTaskLogs": {path: job + "/attempts/0/taskRoles/worker/taskIndex/0/attempts/0/logs",
+			status: [callers]int{no401, no401, no401, no401, 200, no403, 200, 200}},
+	}
+}
+
+func jobDocument(name, extras string) string {
+	return `protocolVersion: 2
+name: ` + name + `
+type: job
+prerequisites: [{name: shell, type: dockerimage, uri: "busybox:1.36"}]
+taskRoles:
+  worker:
+    dockerImage: shell
+    resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 0}
+    commands: ["true"]
+` + extras
+}
+
+func TestWhoTable(t *testing.T) {
+	s := servertest.Start(t, nil)
+	table := whoTable()
+	for id, operation := range operations(s) {
+		row, ok := table[id]
+		if !ok {
+			t.Errorf("operation %s has no row in the who-table", id)
+			continue
+		}
+		delete(table, id)
+		t.Run(id, func(t *testing.T) { testWho(t, s, operation, row) })
+	}
+	for id := range table {
+		t.Errorf("there is no operation %s", id)
+	}
+}
+
+// operations are the methods of all registered operations, by id.
+func operations(s *servertest.Server) map[string]string {
+	out := map[string]string{}
+	for _, item := range s.REST.OpenAPI().Paths {
+		for method, op := range map[string]*huma.Operation{
+			"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete, "PATCH": item.Patch,
+		} {
+			if op != nil {
+				out[op.OperationID] = method
+			}
+		}
+	}
+	return out
+}
+
+func testWho(t *testing.T, s *servertest.Server, method string, row whoRow) {
+	if resp, text := do(t, s, "POST", "/api/v2/jobs", "text/yaml", jobDocument("existing", ""), "Bearer "+s.Token(t, "alice")); resp.StatusCode != 202 && resp.StatusCode != 409 {
+		t.Fatalf("cannot make the job of the test: %d %s", resp.StatusCode, text)
+	}
+	for caller := range callers {
+		for _, prefix := range []string{"", "/rest-server"} {
+			body := strings.ReplaceAll(row.body, "CALLER", fmt.Sprintf("%d-%d", caller, len(prefix)))
+			body = strings.ReplaceAll(body, "carol", "carol"+fmt.Sprint(len(prefix)))
+			resp, text := do(t, s, method, prefix+row.path, row.typ, body, authorization(t, s, caller))
+			if resp.StatusCode != row.status[caller] {
+				t.Errorf("%s%s: got %d, want %d: %s", prefix, callerNames[caller], resp.StatusCode, row.status[caller], text)
+			}
+			wantCode := map[int]string{401: string(pai.UnauthorizedUserError), 403: string(pai.ForbiddenUserError)}[resp.StatusCode]
+			if !strings.Contains(text, wantCode) {
+				t.Errorf("%s%s: %s lacks the code %s", prefix, callerNames[caller], text, wantCode)
+			}
+		}
+	}
+}
+
+// authorization makes the header of a caller, each time with a fresh token.
+func authorization(t *testing.T, s *servertest.Server, caller int) string {
+	t.Helper()
+	switch caller {
+	case anonymous:
+		return ""
+	case garbage:
+		return "Bearer abc.def.ghi"
+	case revoked:
+		token := s.Token(t, "admin")
+		if err := s.Cluster.RemoveToken(t.Context(), "admin", token); err != nil {
+			t.Fatal(err)
+		}
+		return "Bearer " + token
+	case expired:
+		return "Bearer " + listed(t, s, "admin", jwt.MapClaims{"username": "admin", "application": false, "exp": 1700000000})
+	case application:
+		token, err := s.Accounts.IssueApplicationToken(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Bearer " + token
+	}
+	return "Bearer " + s.Token(t, map[int]pai.UserName{bob: "bob", alice: "alice", admin: "admin"}[caller])
+}
+
+// listed signs claims with the server's own key and lists the token for the user.
+func listed(t *testing.T, s *servertest.Server, user pai.UserName, c jwt.MapClaims) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(s.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Cluster.AddToken(t.Context(), user, token, func([]string) []string { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func do(t *testing.T, s *servertest.Server, method, path, contentType, body, authorization string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
+}

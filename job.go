@@ -1,0 +1,209 @@
+package pai
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// JobName is the name of a job, unique among the jobs of its user.
+type JobName string
+
+// ParseJobName checks that s can name a job: letters, digits, "_", "-", "." and "~", at most 255.
+func ParseJobName(s string) (JobName, error) {
+	if len(s) > 255 || !jobNamePattern.MatchString(s) {
+		return "", Errorf(InvalidParametersError,
+			"%q cannot be the name of a job: letters, digits, '_', '-', '.' and '~' only, at most 255", clip(s))
+	}
+	return JobName(s), nil
+}
+
+var jobNamePattern = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
+
+// JobID names a job among all users' jobs. Its text form is user~job.
+type JobID struct {
+	User UserName
+	Name JobName
+}
+
+// String returns the text form, user~job.
+func (id JobID) String() string { return string(id.User) + "~" + string(id.Name) }
+
+// ParseJobID parses the text form user~job.
+func ParseJobID(s string) (JobID, error) {
+	user, job, ok := strings.Cut(s, "~")
+	if !ok {
+		return JobID{}, Errorf(InvalidParametersError, "%q does not name a job: expected USER~JOB", clip(s))
+	}
+	u, err := ParseUserName(user)
+	if err != nil {
+		return JobID{}, err
+	}
+	n, err := ParseJobName(job)
+	return JobID{User: u, Name: n}, err
+}
+
+// JobSpec is what a job protocol document (version 2) asks for.
+type JobSpec struct {
+	Name           JobName
+	TaskRoles      []TaskRole // in the order of the document
+	VirtualCluster string     // "" when the document does not say
+	Storages       StorageRequest
+}
+
+// StorageRequest is `extras.storages` of a job.
+type StorageRequest struct {
+	Defaults bool // an empty list: the user's default storages
+	Wanted   []WantedStorage
+}
+
+// WantedStorage is one entry of `extras.storages`.
+type WantedStorage struct {
+	Name      StorageName
+	MountPath string // "" for the default, /mnt/<name>
+}
+
+// TaskRole is a set of equal tasks of a job.
+type TaskRole struct {
+	Name                  string
+	Image                 string
+	Instances             int
+	Commands              []string
+	Resources             Resources
+	SharedMemoryMB        int
+	Retries               int // of each task
+	MinFailedInstances    int // the role fails when so many tasks failed; 0: never because of failed tasks alone
+	MinSucceededInstances int // the role succeeds when so many tasks succeeded; 0: all
+}
+
+// Resources is what each task of a role gets.
+type Resources struct {
+	CPU      int
+	MemoryMB int
+	GPU      int
+}
+
+// Mount is one storage as a job sees it.
+type Mount struct {
+	Storage  StorageName
+	Path     string
+	SubPath  string // the user's folder of a personal storage, else ""
+	ReadOnly bool
+}
+
+// Submission is a job on its way in.
+type Submission struct {
+	Spec   JobSpec
+	Source []byte // the document as it was sent
+
+	// What the guard decides: callers leave it empty.
+	Owner          UserName
+	VirtualCluster string
+	Mounts         []Mount
+}
+
+// ID names the job.
+func (s Submission) ID() JobID { return JobID{User: s.Owner, Name: s.Spec.Name} }
+
+// JobState says how far a job or a task is.
+type JobState string
+
+// The states of jobs and tasks.
+const (
+	JobWaiting   JobState = "WAITING"
+	JobRunning   JobState = "RUNNING"
+	JobStopping  JobState = "STOPPING"
+	JobStopped   JobState = "STOPPED"
+	JobSucceeded JobState = "SUCCEEDED"
+	JobFailed    JobState = "FAILED"
+)
+
+// Done tells whether the state is final.
+func (s JobState) Done() bool { return s == JobStopped || s == JobSucceeded || s == JobFailed }
+
+// Job is a job as it is now.
+type Job struct {
+	ID             JobID
+	UID            string
+	Object         string // the name of its record in Kubernetes, to look further with kubectl
+	VirtualCluster string
+	State          JobState
+	Message        string // why it failed or waits, as far as Kubernetes says
+	Submitted      time.Time
+	Started        time.Time // zero before the first task runs
+	Completed      time.Time // zero until it is done
+	ExitCode       *int      // of the task that decided the job's end
+	ExitRole       string
+	ExitTask       int
+	Roles          []RoleStatus
+}
+
+// RoleStatus is a task role of a job as it is now.
+type RoleStatus struct {
+	Name  string
+	Tasks []TaskStatus
+}
+
+// TaskStatus is a task of a job as it is now.
+type TaskStatus struct {
+	Index     int
+	UID       string // of its latest pod; "" before there is one
+	State     JobState
+	Message   string
+	IP        string
+	Node      string
+	Retries   int
+	ExitCode  *int
+	Created   time.Time
+	Started   time.Time
+	Completed time.Time
+}
+
+// LogRequest asks for the log of one task.
+type LogRequest struct {
+	Job    JobID
+	Role   string // "" for the first role
+	Task   int
+	Tail   int  // the last so many lines; 0 for all
+	Follow bool // wait for the task to start, and go on until it ends
+}
+
+// JobService runs jobs.
+type JobService interface {
+	// Submit starts a job of the caller's. ConflictJobError when the caller has a job of that name, NoStorageError and
+	// ForbiddenUserError, with the list of those the caller may use, for storages that do not exist or were not granted,
+	// NoVirtualClusterError and ForbiddenUserError for the virtual cluster, InvalidParametersError for mount paths that clash.
+	Submit(ctx context.Context, s Submission) (JobID, error)
+
+	// Job finds one. NoJobError when there is none, ForbiddenUserError for everyone but its owner and administrators.
+	Job(ctx context.Context, id JobID) (Job, error)
+
+	// Log opens the log of a task; the caller closes it. Who may: as for Job. NoJobError, NoTaskError, and NoTaskLogError when the
+	// task has not started and the request does not follow.
+	Log(ctx context.Context, r LogRequest) (io.ReadCloser, error)
+}
+
+// Services is everything a front end may ask for.
+type Services struct {
+	Storages StorageService
+	Groups   GroupService
+	Users    UserService
+	Tokens   TokenService
+	Jobs     JobService
+}
+
+// NoJob is the error for a job that does not exist.
+func NoJob(id JobID) *Error { return Errorf(NoJobError, "Job %s is not found.", id) }
+
+// NoStorage is the error for a storage that does not exist.
+func NoStorage(name StorageName) *Error {
+	return Errorf(NoStorageError, "Storage %s is not found.", name)
+}
+
+// NoTask is the error for a task that does not exist.
+func NoTask(role string, index int) *Error {
+	return Errorf(NoTaskError, "Task %s is not found.", fmt.Sprintf("%s[%d]", role, index))
+}

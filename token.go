@@ -1,0 +1,71 @@
+package pai
+
+import (
+	"context"
+	"time"
+)
+
+// Caller is who makes a request.
+type Caller struct {
+	User        UserName
+	Admin       bool
+	Application bool   // signed in with an application token, which is good for jobs only
+	Token       string // the token the caller came with; a secret
+}
+
+// callerKey is the context key of the caller.
+type callerKey struct{}
+
+// callerOrError is what the context carries: a request without a valid token still reaches the operations that need none.
+type callerOrError struct {
+	caller Caller
+	err    error
+}
+
+// WithCaller returns a context that says who is calling.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, callerOrError{caller: c})
+}
+
+// WithoutCaller returns a context that says why nobody is signed in.
+func WithoutCaller(ctx context.Context, err error) context.Context {
+	return context.WithValue(ctx, callerKey{}, callerOrError{err: err})
+}
+
+// CallerFrom returns who is calling. UnauthorizedUserError when nobody is signed in.
+func CallerFrom(ctx context.Context) (Caller, error) {
+	v, ok := ctx.Value(callerKey{}).(callerOrError)
+	if !ok {
+		return Caller{}, Errorf(UnauthorizedUserError, "Guest is not allowed to do this operation.")
+	}
+	return v.caller, v.err
+}
+
+// Credentials is what a user signs in with.
+type Credentials struct {
+	User     UserName
+	Password Password
+	Lifetime time.Duration // how long the token is good for; 0 for the server's default
+	Address  string        // where the request came from, for the rate limit
+}
+
+// Session is the result of signing in.
+type Session struct {
+	Token string
+	User  UserName
+	Admin bool
+}
+
+// TokenService signs users in and out.
+type TokenService interface {
+	// Login checks a password and issues a token. NoUserError, IncorrectPasswordError, TooManyRequestsError after too many
+	// wrong passwords, InvalidParametersError for a lifetime out of range.
+	Login(ctx context.Context, c Credentials) (Session, error)
+
+	// Logout revokes the token that the caller came with. UnauthorizedUserError when nobody is signed in, ForbiddenUserError for
+	// an application token.
+	Logout(ctx context.Context) error
+
+	// Authenticate tells who holds a token. UnauthorizedUserError when it is forged, expired or revoked, or its user is gone.
+	Authenticate(ctx context.Context, token string) (Caller, error)
+}
