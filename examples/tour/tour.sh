@@ -22,7 +22,18 @@ mkdir -p "$XDG_CONFIG_HOME"
 stamp=$(date +%m%d-%H%M%S)
 output=
 
-title() { printf '\n\033[1m%s\033[0m\n' "== $*"; }
+bold= plain=
+[ -t 1 ] && bold=$'\033[1m' plain=$'\033[0m'
+title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+# show COMMAND...: the command with the quotes that one would type.
+show() {
+	local word line='$'
+	for word; do
+		[[ $word =~ ^[A-Za-z0-9_./:=@~,+%{}-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+		line+=" $word"
+	done
+	printf '\n%s\n' "$line"
+}
 fail() {
 	printf '\nThe tour stops here: %s\n' "$1"
 	printf 'See more:  %s\n' "kubectl --kubeconfig $KUBECONFIG get events --sort-by=.lastTimestamp" \
@@ -31,7 +42,7 @@ fail() {
 }
 # run COMMAND...: shows it, runs it, shows what it says; it must succeed.
 run() {
-	printf '\n$ %s\n' "$*"
+	show "$@"
 	output=$("$@" 2>&1)
 	local status=$?
 	printf '%s\n' "$output"
@@ -39,7 +50,7 @@ run() {
 }
 # run_failing COMMAND...: the same, but it must not succeed.
 run_failing() {
-	printf '\n$ %s\n' "$*"
+	show "$@"
 	output=$("$@" 2>&1) && fail "\"$*\" succeeded, which it must not"
 	printf '%s\n' "$output"
 }

@@ -159,7 +159,7 @@ func complete(dir string) error {
 
 // env of the compiler: no cgo, so that the programs run in any image, and rare garbage collections,
 // since the compiler's memory is short-lived.
-var env = []string{"CGO_ENABLED=0", "GOGC=800", "GOFLAGS=-mod=readonly"}
+var env = []string{"CGO_ENABLED=0", "GOGC=400", "GOFLAGS=-mod=readonly"}
 
 func goArgs(out string, args []string) []string {
 	version := "-X k8s.io/component-base/version.gitVersion=" + kubernetesVersion +

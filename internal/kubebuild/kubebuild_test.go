@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -108,4 +109,43 @@ func TestNoSources(t *testing.T) {
 			t.Errorf("error lacks %q: %v", want, err)
 		}
 	}
+}
+
+// TestSharedModules: what both modules use, both use in the same version; then it is compiled once.
+func TestSharedModules(t *testing.T) {
+	source, err := Source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, ours := versions(t, filepath.Join(source, "go.mod")), versions(t, "../../go.mod")
+	shared := 0
+	for path, version := range ours {
+		other, both := theirs[path]
+		// Image tools, which Kubernetes has for its tests alone.
+		if !both || other == "v0.0.0" || strings.HasPrefix(path, "github.com/google/go-containerregistry") {
+			continue
+		}
+		shared++
+		if other != version {
+			t.Errorf("%s is %s here and %s in hack/kubernetes: go get %s@%s in the older one", path, version, other, path, other)
+		}
+	}
+	if shared < 20 {
+		t.Errorf("only %d modules are shared: the files were not read right", shared)
+	}
+}
+
+var requireLine = regexp.MustCompile(`(?m)^\s*([\w./~-]+) (v[\w.+-]+)( // indirect)?$`)
+
+func versions(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, m := range requireLine.FindAllStringSubmatch(string(text), -1) {
+		found[m[1]] = m[2]
+	}
+	return found
 }

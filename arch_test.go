@@ -1,0 +1,207 @@
+package pai_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pai-storage/pai-storage"
+
+// allowed says which packages of the module a package may import, and why. "" is the root, the domain. An
+// arrow that is not here is a fault, and so is one that is here and that the code does not need.
+var allowed = map[string]map[string]string{
+	"":       {},
+	"deploy": {},
+
+	"cmd/paictl":      {"internal/cli": "the program"},
+	"cmd/rest-server": {"internal/daemon": "the program"},
+
+	"internal/cli": {
+		"":                      "the nouns that people type",
+		"internal/client":       "everything that the API can do is done through it",
+		"internal/jobspec":      "the name in a job document",
+		"internal/localcluster": "up, down, status",
+		"internal/term":         "tables and progress",
+	},
+	"internal/daemon": {
+		"":              "the services' contracts",
+		"internal/auth": "wiring: who may what",
+		"internal/kube": "wiring: where state lives",
+		"internal/rest": "wiring: the front end",
+	},
+	"internal/rest": {
+		"":                 "the services' contracts",
+		"internal/jobspec": "job documents come as YAML",
+	},
+	"internal/client":  {"": "the nouns"},
+	"internal/jobspec": {"": "the job that a document describes"},
+	"internal/auth": {
+		"":              "the services that the guard stands before",
+		"internal/kube": "users' password hashes and tokens",
+	},
+	"internal/kube": {
+		"":                    "the nouns",
+		"internal/kube/specs": "what a noun looks like as an object",
+	},
+	"internal/kube/specs": {"": "the nouns"},
+
+	"internal/localcluster": {
+		"deploy":                "the manifests that a cluster starts with",
+		"internal/buildcache":   "where built things lie",
+		"internal/controlplane": "the control plane's processes",
+		"internal/fileserver":   "the NFS server's configuration and probe",
+		"internal/kubeapply":    "manifests into the cluster",
+		"internal/kubebuild":    "Kubernetes' binaries",
+		"internal/nodeimage":    "the workers' image",
+		"internal/pki":          "certificates of workers and services",
+		"internal/proc":         "supervised processes",
+	},
+	"internal/controlplane": {
+		"internal/pki":  "certificates of the components",
+		"internal/proc": "the components are processes",
+	},
+	"internal/kubebuild": {
+		"internal/buildcache": "built once",
+		"internal/proc":       "runs the compiler",
+	},
+	"internal/nodeimage": {
+		"internal/buildcache": "built once",
+		"internal/proc":       "runs Debian's tools",
+	},
+	"internal/buildcache": {},
+	"internal/fileserver": {},
+	"internal/kubeapply":  {},
+	"internal/pki":        {},
+	"internal/proc":       {},
+	"internal/term":       {},
+
+	// For tests only.
+	"internal/kubefake": {},
+	"internal/kubetest": {
+		"internal/buildcache":   "where the binaries lie",
+		"internal/controlplane": "etcd and the API server",
+		"internal/kubebuild":    "the binaries",
+		"internal/proc":         "supervised processes",
+	},
+	"internal/servertest": {
+		"":                  "the nouns",
+		"internal/auth":     "the real server, wired for a test",
+		"internal/kube":     "the real server, wired for a test",
+		"internal/kubefake": "in place of a cluster",
+		"internal/rest":     "the real server, wired for a test",
+	},
+	"test/system": {},
+}
+
+// confined says which packages alone may import something from outside.
+var confined = map[string]struct {
+	to  []string
+	why string
+}{
+	"k8s.io/": {[]string{"internal/kube", "internal/kube/specs", "internal/kubeapply", "internal/kubefake", "internal/kubetest",
+		"internal/controlplane", "internal/localcluster", "internal/daemon", "internal/servertest"}, "the nouns reach Kubernetes through internal/kube"},
+	"github.com/spf13/cobra":            {[]string{"internal/cli"}, "flags are the command line's"},
+	"github.com/danielgtaylor/huma/":    {[]string{"internal/rest"}, "HTTP is one front end among others"},
+	"github.com/golang-jwt/":            {[]string{"internal/auth"}, "one place makes and reads tokens"},
+	"github.com/thejerf/suture/":        {[]string{"internal/proc"}, "one place supervises"},
+	"github.com/vishvananda/netlink":    {[]string{"internal/localcluster"}, "only a local cluster makes a network"},
+	"github.com/google/go-containerreg": {[]string{"internal/nodeimage"}, "only the image has container images"},
+}
+
+// testOnly are packages that no program may import.
+var testOnly = []string{"internal/kubefake", "internal/kubetest", "internal/servertest"}
+
+type goPackage struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+	GoFiles    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,GoFiles", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// place is a package's path in the module.
+func place(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, module)
+	return strings.TrimPrefix(rest, "/"), ok
+}
+
+func TestArchitecture(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		name, _ := place(p.ImportPath)
+		seen[name] = true
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("%s is new: say in arch_test.go what it may import", name)
+			continue
+		}
+		used := map[string]bool{}
+		for _, path := range p.Imports {
+			target, ours := place(path)
+			if !ours {
+				checkOutside(t, name, path)
+				continue
+			}
+			used[target] = true
+			if may[target] == "" {
+				t.Errorf("%s imports %q, which arch_test.go does not allow", name, target)
+			}
+			if slices.Contains(testOnly, target) && !slices.Contains(testOnly, name) {
+				t.Errorf("%s imports %s, which is for tests", name, target)
+			}
+		}
+		for target := range may {
+			if !used[target] {
+				t.Errorf("%s does not import %q any more: take the arrow out of arch_test.go", name, target)
+			}
+		}
+	}
+	for name := range allowed {
+		if !seen[name] {
+			t.Errorf("%s is in arch_test.go and not in the code", name)
+		}
+	}
+}
+
+func checkOutside(t *testing.T, name, path string) {
+	t.Helper()
+	if name == "" && strings.Contains(strings.Split(path, "/")[0], ".") {
+		t.Errorf("the domain imports %s; it has the standard library alone", path)
+	}
+	for prefix, rule := range confined {
+		if strings.HasPrefix(path, prefix) && !slices.Contains(rule.to, name) {
+			t.Errorf("%s imports %s: %s", name, path, rule.why)
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && len(p.Doc) < 40 {
+			t.Errorf("%s has no package comment that says what it is", p.ImportPath)
+		}
+	}
+}
