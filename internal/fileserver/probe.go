@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -32,9 +33,18 @@ var nfsStatus = map[uint32]string{1: "not permitted", 2: "no such export", 13: "
 // ProbeNFS asks an NFSv4 server at host:port for a path below its pseudo-root and returns nil when the
 // server has it. One compound of minor version 0, which leaves no state behind: PUTROOTFH, LOOKUP, GETATTR.
 func ProbeNFS(ctx context.Context, address, path string) error {
+	return ProbeNFSFrom(ctx, netip.Addr{}, address, path)
+}
+
+// ProbeNFSFrom is ProbeNFS from one of this host's addresses: servers answer by the client's address. The
+// zero address leaves the choice to the system.
+func ProbeNFSFrom(ctx context.Context, from netip.Addr, address, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var dialer net.Dialer
+	if from.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("nfs server: %w", err)

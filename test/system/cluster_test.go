@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,6 +160,15 @@ func (c *cluster) decode(t testing.TB, text string) status {
 	}
 	c.last = s
 	return s
+}
+
+// alive says whether a process runs; one that has ended and waits for its parent does not.
+func alive(pid int) bool {
+	if pid == 0 {
+		return false
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(text), ") Z ")
 }
 
 func (s status) pid(name string) int {

@@ -1,8 +1,10 @@
 package system
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pai-storage/pai-storage/internal/fileserver"
 )
 
 func soak() bool { return os.Getenv("PAI_SOAK") != "" }
@@ -140,7 +144,36 @@ func (c *cluster) done(t *testing.T, pod string) string {
 	return c.kubectl(t, "logs", pod).mustSucceed(t, "kubectl logs").out
 }
 
+// twoTasks asks for so many processors that each worker has room for one task.
+const twoTasks = `protocolVersion: 2
+name: both-workers
+type: job
+prerequisites: [{name: busybox, type: dockerimage, uri: "pai.local/busybox:1"}]
+taskRoles:
+  main:
+    instances: 2
+    dockerImage: busybox
+    resourcePerInstance: {cpu: 2, memoryMB: 64, gpu: 0}
+    commands: ['date > /data/task-$PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX.txt']
+extras: {storages: [{name: nfs-storage, mountPath: /data}]}
+`
+
 func twoWorkers(t *testing.T, c *cluster) {
+	file := filepath.Join(t.TempDir(), "job.yaml")
+	if err := os.WriteFile(file, []byte(twoTasks), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.asAlice(t, "job", "submit", "--wait", file).mustSucceed(t, "a job with two tasks")
+	nodes := c.kubectl(t, "get", "pods", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}`).mustSucceed(t, "kubectl get pods").out
+	for _, worker := range []string{"worker1", "worker2"} {
+		if !strings.Contains(nodes, " "+worker+"\n") {
+			t.Errorf("no task ran on %s:\n%s", worker, nodes)
+		}
+	}
+	files := c.paictl(t, "node", "exec", "--name", c.name, "worker1", "--", "ls", "/share/data").mustSucceed(t, "node exec").out
+	if !strings.Contains(files, "task-0.txt") || !strings.Contains(files, "task-1.txt") {
+		t.Errorf("the tasks' files on the server: %s", files)
+	}
 	c.apply(t, pod("writer", "worker1", "echo through worker1 > /data/both.txt && sync && mount | grep /data"))
 	if out := c.done(t, "writer"); !strings.Contains(out, "type nfs4") {
 		t.Errorf("writer: %s", out)
@@ -180,21 +213,39 @@ func podNetwork(t *testing.T, c *cluster) {
 	})
 }
 
+// envProbe makes this test program an NFS client in the cluster's network, with the address that it names.
+const envProbe = "PAI_SYSTEM_TEST_PROBE_FROM"
+
+func TestMain(m *testing.M) {
+	from := os.Getenv(envProbe)
+	if from == "" {
+		os.Exit(m.Run())
+	}
+	err := fileserver.ProbeNFSFrom(context.Background(), netip.MustParseAddr(from), "10.0.0.1:2049", "data")
+	fmt.Printf("%v\n", err)
+	os.Exit(0)
+}
+
 // foreignClients: a pod has an address of its own, so it cannot go around the kernel's mounts and their access
-// control with an NFS client of its own.
+// control, neither with mount nor with an NFS client of its own.
 func foreignClients(t *testing.T, c *cluster) {
 	script := `mkdir -p /m && mount -t nfs -o nfsvers=4.1,soft,timeo=20,retrans=1 10.0.0.1:/data /m; echo exit $?`
 	r := c.kubectl(t, "exec", "shell", "--", "sh", "-c", script)
-	if strings.Contains(r.out, "exit 0") {
+	if strings.Contains(r.out, "exit 0") || !strings.Contains(r.out, "exit ") {
 		t.Errorf("a pod mounted the export itself: %+v", r)
 	}
-	// From a worker, but with a pod's address: the server itself refuses.
-	address := c.paictl(t, "node", "exec", "--name", c.name, "worker2", "--", "sh", "-c",
-		"ip addr add 10.244.2.250/32 dev lo; mkdir -p /tmp/m; mount -t nfs -o nfsvers=4.1,soft,timeo=20,retrans=1,clientaddr=10.244.2.250 10.0.0.1:/data /tmp/m && umount /tmp/m; echo as node: $?; "+
-			"ip route add 10.0.0.1/32 dev eth0 src 10.244.2.250; mount -t nfs -o nfsvers=4.1,soft,timeo=20,retrans=1 10.0.0.1:/data /tmp/m; echo as pod: $?; "+
-			"umount /tmp/m 2>/dev/null; ip route del 10.0.0.1/32; ip addr del 10.244.2.250/32 dev lo; true").mustSucceed(t, "node exec")
-	if !strings.Contains(address.out, "as node: 0") || strings.Contains(address.out, "as pod: 0") || !strings.Contains(address.out, "as pod:") {
-		t.Errorf("a node may mount and a pod's address may not: %+v", address)
+	supervisor := fmt.Sprint(c.status(t).pid("supervisor"))
+	inside := func(env string, args ...string) result {
+		return run(t, []string{env}, "nsenter", append([]string{"--target", supervisor, "--net"}, args...)...)
+	}
+	const podAddress = "10.244.99.1"
+	inside("A=b", "ip", "addr", "add", podAddress+"/32", "dev", "lo").mustSucceed(t, "ip addr add")
+	defer inside("A=b", "ip", "addr", "del", podAddress+"/32", "dev", "lo")
+	if r := inside(envProbe+"=10.0.0.254", os.Args[0]); r.out != "<nil>\n" {
+		t.Errorf("an address of the nodes' network: %+v", r)
+	}
+	if r := inside(envProbe+"="+podAddress, os.Args[0]); !strings.Contains(r.out, "NFS4ERR") {
+		t.Errorf("a pod's address is served, or the server was not reached: %+v", r)
 	}
 }
 
@@ -283,7 +334,7 @@ func second(t *testing.T, c *cluster) {
 	}
 	other.paictl(t, "down", "--name", "second", "--purge").mustSucceed(t, "down after a killed up")
 	for _, p := range pids {
-		if p.PID != 0 && syscall.Kill(p.PID, 0) == nil {
+		if alive(p.PID) {
 			t.Errorf("%s, process %d, is left behind", p.Name, p.PID)
 		}
 	}
@@ -320,13 +371,18 @@ func kills(t *testing.T, c *cluster) {
 // worksStill runs a user's job from submission to its log.
 func (c *cluster) worksStill(t *testing.T, job string) {
 	t.Helper()
-	env := append(c.env, "XDG_CONFIG_HOME="+filepath.Join(c.last.StateDir, "tour"), "PAI_SERVER="+c.last.API)
-	paictl := filepath.Join(root(t), "bin", "paictl")
-	run(t, env, paictl, "--user", "alice", "job", "submit", "--wait", "--name", job, "examples/tour/write.yaml").mustSucceed(t, "job submit")
-	out := run(t, env, paictl, "--user", "alice", "job", "logs", "alice~"+job).mustSucceed(t, "job logs").out
+	c.asAlice(t, "job", "submit", "--wait", "--name", job, "examples/tour/write.yaml").mustSucceed(t, "job submit")
+	out := c.asAlice(t, "job", "logs", "alice~"+job).mustSucceed(t, "job logs").out
 	if !strings.Contains(out, "written by "+job+" of alice") {
 		t.Errorf("the job's log: %s", out)
 	}
+}
+
+// asAlice runs paictl as the user whom the tour has signed in.
+func (c *cluster) asAlice(t *testing.T, args ...string) result {
+	t.Helper()
+	env := append(c.env, "XDG_CONFIG_HOME="+filepath.Join(c.last.StateDir, "tour"), "PAI_SERVER="+c.last.API)
+	return run(t, env, filepath.Join(root(t), "bin", "paictl"), append([]string{"--user", "alice"}, args...)...)
 }
 
 func killedSupervisor(t *testing.T, c *cluster) {
@@ -336,7 +392,7 @@ func killedSupervisor(t *testing.T, c *cluster) {
 	}
 	eventually(t, 20*time.Second, "everything dies with the supervisor", func() bool {
 		for _, p := range before.Processes {
-			if p.PID != 0 && syscall.Kill(p.PID, 0) == nil {
+			if alive(p.PID) {
 				return false
 			}
 		}
@@ -354,7 +410,7 @@ func downAndUp(t *testing.T, c *cluster) {
 	before := c.status(t)
 	c.paictl(t, "down", "--name", c.name).mustSucceed(t, "down")
 	for _, p := range before.Processes {
-		if p.PID != 0 && syscall.Kill(p.PID, 0) == nil {
+		if alive(p.PID) {
 			t.Errorf("%s, process %d, is left behind", p.Name, p.PID)
 		}
 	}
