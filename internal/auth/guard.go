@@ -19,28 +19,12 @@ type guard struct {
 	accounts *Accounts
 }
 
-// person lets everyone through who signed in with a password.
+// person is the caller if that is somebody who signed in with a password.
 func person(ctx context.Context) (pai.Caller, error) {
-	caller, err := pai.CallerFrom(ctx)
-	if err != nil {
-		return caller, err
+	if err := pai.Person.Check(ctx); err != nil {
+		return pai.Caller{}, err
 	}
-	if caller.Application {
-		return caller, pai.Errorf(pai.ForbiddenUserError, "Applications are not allowed to do this operation.")
-	}
-	return caller, nil
-}
-
-// administrator lets administrators through.
-func administrator(ctx context.Context) error {
-	caller, err := person(ctx)
-	if err != nil {
-		return err
-	}
-	if !caller.Admin {
-		return pai.Errorf(pai.ForbiddenUserError, "Non-admin is not allow to do this operation.")
-	}
-	return nil
+	return pai.CallerFrom(ctx)
 }
 
 // ownerOrAdministrator lets those through who may see a job.
@@ -64,28 +48,28 @@ func (g *guard) Authenticate(ctx context.Context, token string) (pai.Caller, err
 }
 
 func (g *guard) Logout(ctx context.Context) error {
-	if _, err := person(ctx); err != nil {
+	if err := pai.Person.Check(ctx); err != nil {
 		return err
 	}
 	return g.next.Tokens.Logout(ctx)
 }
 
 func (g *guard) CreateUser(ctx context.Context, order pai.NewUser) error {
-	if err := administrator(ctx); err != nil {
+	if err := pai.Administrator.Check(ctx); err != nil {
 		return err
 	}
 	return g.next.Users.CreateUser(ctx, order)
 }
 
 func (g *guard) Group(ctx context.Context, name pai.GroupName) (pai.Group, error) {
-	if _, err := person(ctx); err != nil {
+	if err := pai.Person.Check(ctx); err != nil {
 		return pai.Group{}, err
 	}
 	return g.next.Groups.Group(ctx, name)
 }
 
 func (g *guard) ChangeGroup(ctx context.Context, change pai.GroupChange) (pai.Group, error) {
-	if err := administrator(ctx); err != nil {
+	if err := pai.Administrator.Check(ctx); err != nil {
 		return pai.Group{}, err
 	}
 	return g.next.Groups.ChangeGroup(ctx, change)

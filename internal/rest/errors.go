@@ -69,7 +69,7 @@ func (e *errorBody) Error() string { return e.Message }
 func (e *errorBody) GetStatus() int { return e.status }
 
 // fault turns an error of the services into an answer. What is not for people is logged, and answered with the request's id.
-func (s *Server) fault(ctx context.Context, operation string, err error) error {
+func (s *Server) fault(ctx context.Context, operation string, err error) *errorBody {
 	var known *pai.Error
 	if errors.As(err, &known) && known.Code != pai.UnknownError {
 		return &errorBody{status: statusOf(operation, known.Code), Code: known.Code, Message: known.Message}

@@ -46,12 +46,12 @@ type updateGroupOutput struct {
 }
 
 func (s *Server) groupOperations() {
-	register(s, huma.Operation{
-		OperationID: "getGroup", Method: http.MethodGet, Path: prefix + "/groups/{group}", Tags: []string{"group"}, Security: forPeople,
+	register(s, pai.Person, huma.Operation{
+		OperationID: "getGroup", Method: http.MethodGet, Path: prefix + "/groups/{group}", Tags: []string{"group"},
 		Summary: "Get a group.",
 	}, s.getGroup)
-	register(s, huma.Operation{
-		OperationID: "updateGroup", Method: http.MethodPut, Path: prefix + "/groups", Tags: []string{"group"}, Security: forPeople,
+	register(s, pai.Administrator, huma.Operation{
+		OperationID: "updateGroup", Method: http.MethodPut, Path: prefix + "/groups", Tags: []string{"group"},
 		Summary: "Change a group. Administrators only.", DefaultStatus: http.StatusCreated,
 	}, s.updateGroup)
 }

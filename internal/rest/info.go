@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	pai "github.com/pai-storage/pai-storage"
 )
 
 type infoBody struct {
@@ -17,8 +19,8 @@ type infoBody struct {
 type infoOutput struct{ Body infoBody }
 
 func (s *Server) infoOperations() {
-	register(s, huma.Operation{
-		OperationID: "getClusterInfo", Method: http.MethodGet, Path: prefix + "/info", Tags: []string{"api"}, Security: forGuests,
+	register(s, pai.Guest, huma.Operation{
+		OperationID: "getClusterInfo", Method: http.MethodGet, Path: prefix + "/info", Tags: []string{"api"},
 		Summary: "What serves here.",
 	}, func(context.Context, *struct{}) (*infoOutput, error) {
 		return &infoOutput{infoBody{Name: "PAI RESTful API", Version: s.options.Version, LauncherType: "k8s", AuthnMethod: "basic"}}, nil

@@ -104,12 +104,12 @@ type taskStatus struct {
 }
 
 func (s *Server) jobOperations() {
-	register(s, huma.Operation{
-		OperationID: "createJob", Method: http.MethodPost, Path: prefix + "/jobs", Tags: []string{"job"}, Security: forAll,
+	register(s, pai.SignedIn, huma.Operation{
+		OperationID: "createJob", Method: http.MethodPost, Path: prefix + "/jobs", Tags: []string{"job"},
 		Summary: "Submit a job: a job protocol document, version 2.", DefaultStatus: http.StatusAccepted, MaxBodyBytes: jobspec.MaxSize + 1,
 	}, s.createJob)
-	register(s, huma.Operation{
-		OperationID: "getJob", Method: http.MethodGet, Path: prefix + "/jobs/{framework}", Tags: []string{"job"}, Security: forAll,
+	register(s, pai.SignedIn, huma.Operation{
+		OperationID: "getJob", Method: http.MethodGet, Path: prefix + "/jobs/{framework}", Tags: []string{"job"},
 		Summary: "Get a job as it is now. Its owner and administrators only.",
 	}, s.getJob)
 }

@@ -44,15 +44,15 @@ type logListOutput struct {
 }
 
 func (s *Server) logOperations() {
-	register(s, huma.Operation{
-		OperationID: "getJobLog", Method: http.MethodGet, Path: prefix + "/jobs/{framework}/logs", Tags: []string{"job"}, Security: forAll,
+	register(s, pai.SignedIn, huma.Operation{
+		OperationID: "getJobLog", Method: http.MethodGet, Path: prefix + "/jobs/{framework}/logs", Tags: []string{"job"},
 		Summary: "Read what a task writes, as text. Its owner and administrators only.",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The log", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
 	}, s.getLog)
-	register(s, huma.Operation{
-		OperationID: "getTaskLogs", Method: http.MethodGet, Tags: []string{"job"}, Security: forAll,
+	register(s, pai.SignedIn, huma.Operation{
+		OperationID: "getTaskLogs", Method: http.MethodGet, Tags: []string{"job"},
 		Path:    prefix + "/jobs/{framework}/attempts/{jobAttemptId}/taskRoles/{taskRoleName}/taskIndex/{taskIndex}/attempts/{taskAttemptId}/logs",
 		Summary: "List the logs of a task.",
 	}, s.getLogList)

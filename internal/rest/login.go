@@ -41,8 +41,8 @@ func (s *Server) loginOperations() {
 			"expiration": {Type: huma.TypeInteger, Description: "How many seconds the token is good for"},
 		},
 	}
-	register(s, huma.Operation{
-		OperationID: "basicLogin", Method: http.MethodPost, Path: prefix + "/authn/basic/login", Tags: []string{"authn"}, Security: forGuests,
+	register(s, pai.Guest, huma.Operation{
+		OperationID: "basicLogin", Method: http.MethodPost, Path: prefix + "/authn/basic/login", Tags: []string{"authn"},
 		Summary: "Get an access token for a user name and a password.", MaxBodyBytes: 16 << 10,
 	}, s.login)
 	// Described only now, because the library would decode and check a body that it knows the schema of.
@@ -50,8 +50,8 @@ func (s *Server) loginOperations() {
 		"application/x-www-form-urlencoded": {Schema: form}, "application/json": {Schema: form},
 	}}
 
-	register(s, huma.Operation{
-		OperationID: "basicLogout", Method: http.MethodDelete, Path: prefix + "/authn/basic/logout", Tags: []string{"authn"}, Security: forPeople,
+	register(s, pai.Person, huma.Operation{
+		OperationID: "basicLogout", Method: http.MethodDelete, Path: prefix + "/authn/basic/logout", Tags: []string{"authn"},
 		Summary: "Revoke the token that the request carries.",
 	}, func(ctx context.Context, _ *struct{}) (*messageOutput, error) {
 		return &messageOutput{message{"Logout successfully"}}, s.services.Tokens.Logout(ctx)

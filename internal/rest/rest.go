@@ -64,7 +64,7 @@ func New(services pai.Services, o Options) *Server {
 	useOwnErrors()
 	s := &Server{services: services, options: o, mux: http.NewServeMux()}
 	s.api = humago.New(s.mux, describe(o.Version))
-	s.api.UseMiddleware(nameOperation)
+	s.api.UseMiddleware(nameOperation, s.admit)
 	s.operations()
 	s.plumbing()
 	s.handler = s.middleware(s.mux)
@@ -101,19 +101,39 @@ func describe(version string) huma.Config {
 	return c
 }
 
-// Who an operation is for, as the OpenAPI document says it. The guard decides.
-var (
-	forPeople = []map[string][]string{{"bearer": {}}}
-	forAll    = []map[string][]string{{"bearer": {}}, {"application": {}}}
-	forGuests = []map[string][]string{{}}
-)
+// security is how the OpenAPI document says who an operation is for.
+var security = map[pai.Role][]map[string][]string{
+	pai.Guest:         {{}},
+	pai.SignedIn:      {{"bearer": {}}, {"application": {}}},
+	pai.Person:        {{"bearer": {}}},
+	pai.Administrator: {{"bearer": {"administrator"}}},
+}
+
+// roleKey is where an operation keeps its role.
+const roleKey = "role"
+
+// admit refuses callers who are less than an operation's role before anything of their request is read.
+func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
+	op := ctx.Operation()
+	role, ok := op.Metadata[roleKey].(pai.Role)
+	if !ok {
+		role = pai.Administrator // nobody said: the safe side
+	}
+	if err := role.Check(ctx.Context()); err != nil {
+		_, w := humago.Unwrap(ctx)
+		s.fault(ctx.Context(), op.OperationID, err).write(w)
+		return
+	}
+	next(ctx)
+}
 
 // register adds an operation whose handler returns errors as the services do.
-func register[I, O any](s *Server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+func register[I, O any](s *Server, role pai.Role, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
 	}
 	op.BodyReadTimeout = 15 * time.Second
+	op.Security, op.Metadata = security[role], map[string]any{roleKey: role}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		requestFrom(ctx).bodyRead()
 		out, err := handle(ctx, in)

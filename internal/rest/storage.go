@@ -43,12 +43,12 @@ type storageInput struct {
 type storageOutput struct{ Body storageDetail }
 
 func (s *Server) storageOperations() {
-	register(s, huma.Operation{
-		OperationID: "getStorages", Method: http.MethodGet, Path: prefix + "/storages", Tags: []string{"storage"}, Security: forPeople,
+	register(s, pai.Person, huma.Operation{
+		OperationID: "getStorages", Method: http.MethodGet, Path: prefix + "/storages", Tags: []string{"storage"},
 		Summary: "List the storages that the caller may see.",
 	}, s.getStorages)
-	register(s, huma.Operation{
-		OperationID: "getStorage", Method: http.MethodGet, Path: prefix + "/storages/{storage}", Tags: []string{"storage"}, Security: forPeople,
+	register(s, pai.Person, huma.Operation{
+		OperationID: "getStorage", Method: http.MethodGet, Path: prefix + "/storages/{storage}", Tags: []string{"storage"},
 		Summary: "Get a storage.",
 	}, s.getStorage)
 }

@@ -21,8 +21,8 @@ type createUserInput struct {
 }
 
 func (s *Server) userOperations() {
-	register(s, huma.Operation{
-		OperationID: "createUser", Method: http.MethodPost, Path: prefix + "/users", Tags: []string{"user"}, Security: forPeople,
+	register(s, pai.Administrator, huma.Operation{
+		OperationID: "createUser", Method: http.MethodPost, Path: prefix + "/users", Tags: []string{"user"},
 		Summary: "Create a user. Administrators only.", DefaultStatus: http.StatusCreated,
 	}, s.createUser)
 }

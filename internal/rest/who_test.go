@@ -125,11 +125,27 @@ func testWho(t *testing.T, s *servertest.Server, method string, row whoRow) {
 			if resp.StatusCode != row.status[caller] {
 				t.Errorf("%s%s: got %d, want %d: %s", prefix, callerNames[caller], resp.StatusCode, row.status[caller], text)
 			}
+			testMalformed(t, s, method, prefix+row.path, row, caller)
 			wantCode := map[int]string{401: string(pai.UnauthorizedUserError), 403: string(pai.ForbiddenUserError)}[resp.StatusCode]
 			if !strings.Contains(text, wantCode) {
 				t.Errorf("%s%s: %s lacks the code %s", prefix, callerNames[caller], text, wantCode)
 			}
 		}
+	}
+}
+
+// testMalformed: who is forbidden is told so before the body is looked at; who is not is told of the body.
+func testMalformed(t *testing.T, s *servertest.Server, method, path string, row whoRow, caller int) {
+	t.Helper()
+	if row.body == "" {
+		return
+	}
+	want := row.status[caller]
+	if want < 400 {
+		want = http.StatusBadRequest
+	}
+	if resp, text := do(t, s, method, path, row.typ, "{", authorization(t, s, caller)); resp.StatusCode != want {
+		t.Errorf("%s, malformed body: got %d, want %d: %s", callerNames[caller], resp.StatusCode, want, text)
 	}
 }
 
