@@ -98,13 +98,13 @@ see "written by write-$stamp of alice" "the server has what the job wrote"
 
 title "A personal storage: each user sees only the user's own folder"
 storage examples/tour/home-storage.yaml home
-run paictl --user alice job submit --wait --name "home-$stamp" examples/tour/home.yaml
-run paictl --user alice job logs "alice~home-$stamp"
+user bob
+run paictl --user alice job submit --name "home-$stamp" examples/tour/home.yaml
+run paictl --user bob job submit --name "home-$stamp" examples/tour/home.yaml
+run paictl --user alice job logs --follow "alice~home-$stamp"
 see "10.0.0.1:/users/alice on /mnt/home" "alice's mount is her folder"
 see "note-of-alice.txt" "and has her file"
-user bob
-run paictl --user bob job submit --wait --name "home-$stamp" examples/tour/home.yaml
-run paictl --user bob job logs "bob~home-$stamp"
+run paictl --user bob job logs --follow "bob~home-$stamp"
 see "note-of-bob.txt" "bob's folder has bob's file"
 see_not "alice" "and nothing of alice's"
 run_failing paictl --user bob job logs "alice~home-$stamp"

@@ -23,6 +23,7 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/auth"
 	"github.com/pai-storage/pai-storage/internal/kube"
+	"github.com/pai-storage/pai-storage/internal/portal"
 	"github.com/pai-storage/pai-storage/internal/rest"
 )
 
@@ -127,7 +128,8 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	group, ctx := errgroup.WithContext(ctx)
 	handler := rest.New(services, rest.Options{Version: version(), Ready: ready.Load, Log: s.log, Stop: ctx})
 	group.Go(func() error { cluster.Run(ctx); return nil })
-	group.Go(func() error { return s.serve(ctx, listener, handler) })
+	pages := portal.New(services, portal.Options{API: handler, Log: s.log})
+	group.Go(func() error { return s.serve(ctx, listener, pages) })
 	group.Go(func() error {
 		if err := cluster.WaitSynced(ctx); err != nil {
 			return nil // ctx ended; whoever ended it says why

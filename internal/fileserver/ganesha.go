@@ -132,7 +132,7 @@ EXPORT {
 // checkPath refuses what Ganesha's parser would not read as one string.
 func checkPath(what, p string) error {
 	if !path.IsAbs(p) || path.Clean(p) != p {
-		return fmt.Errorf("%s %q: give an absolute path without . and ..", what, p)
+		return fmt.Errorf("%s %q: give an absolute path without detours", what, p)
 	}
 	for _, r := range p {
 		if r < ' ' || r == 0x7f || strings.ContainsRune(`"'\#%;{}$`, r) {

@@ -178,7 +178,7 @@ const (
 
 // expected is the length of a cold build on two cores, to show people before there is anything to
 // extrapolate from.
-const expected = 10 * time.Minute
+const expected = 8 * time.Minute
 
 func (o Options) build(ctx context.Context, dir string) error {
 	if err := enoughDisk(o.Cache); err != nil {
@@ -189,6 +189,7 @@ func (o Options) build(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	defer hugePages(hugePagesFile, o.Note)()
 	meter := &meter{total: total, start: time.Now(), note: o.Note}
 	err = proc.Run(ctx, proc.Command{Path: "go", Args: goArgs(dir, packages), Dir: o.Source, Env: env, Log: o.Log, Output: meter})
 	if err != nil {

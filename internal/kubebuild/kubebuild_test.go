@@ -149,3 +149,25 @@ func versions(t *testing.T, file string) map[string]string {
 	}
 	return found
 }
+
+// TestHugePages: on for the build, as before after it; and nobody's decision is overruled.
+func TestHugePages(t *testing.T) {
+	for before, during := range map[string]string{"always [madvise] never\n": "always", "always madvise [never]\n": "always madvise [never]\n"} {
+		file := filepath.Join(t.TempDir(), "enabled")
+		if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		restore := hugePages(file, func(string) {})
+		if text, _ := os.ReadFile(file); !strings.HasPrefix(string(text), during) {
+			t.Errorf("from %q: during the build %q", before, text)
+		}
+		restore()
+		want := before
+		if strings.Contains(before, "[madvise]") {
+			want = "madvise\n"
+		}
+		if text, _ := os.ReadFile(file); string(text) != want {
+			t.Errorf("from %q: after the build %q", before, text)
+		}
+	}
+}

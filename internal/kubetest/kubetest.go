@@ -12,6 +12,7 @@ package kubetest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -37,7 +38,22 @@ func Skip(t testing.TB, ring, reason string) {
 	if os.Getenv(EnvAll) != "" {
 		t.Fatalf("ring %q cannot run: %s", ring, reason)
 	}
+	sayOnce(ring, reason)
 	t.Skipf("ring %q is skipped: %s", ring, reason)
+}
+
+var said sync.Map
+
+// sayOnce tells the person at the terminal, if there is one: "go test" shows the reasons of skipped tests with
+// -v alone, and a ring that nobody knows to be skipped is a ring that nobody runs.
+func sayOnce(ring, reason string) {
+	if _, told := said.LoadOrStore(ring, true); told {
+		return
+	}
+	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+		fmt.Fprintf(tty, "ring %q is skipped: %s\n", ring, reason)
+		tty.Close()
+	}
 }
 
 // Server is a running API server.

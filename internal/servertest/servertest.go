@@ -29,6 +29,7 @@ import (
 	"github.com/pai-storage/pai-storage/internal/auth"
 	"github.com/pai-storage/pai-storage/internal/kube"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
+	"github.com/pai-storage/pai-storage/internal/portal"
 	"github.com/pai-storage/pai-storage/internal/rest"
 )
 
@@ -65,7 +66,7 @@ func Start(t testing.TB, log io.Writer, objects ...runtime.Object) *Server {
 		t.Fatal(err)
 	}
 	s.populate(t)
-	web := httptest.NewServer(s.REST)
+	web := httptest.NewServer(portal.New(services, portal.Options{API: s.REST, Log: logger}))
 	t.Cleanup(web.Close)
 	s.URL = web.URL
 	return s

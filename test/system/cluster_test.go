@@ -66,14 +66,14 @@ func root(t testing.TB) string {
 // need skips, or under "make test" fails, where these tests cannot run.
 func need(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
+	switch {
+	case os.Geteuid() != 0:
 		kubetest.Skip(t, "system", "it starts virtual machines, which needs root: sudo make system")
+	case os.Getenv(kubetest.EnvAll) == "":
+		kubetest.Skip(t, "system", "it takes minutes and gigabytes: make system")
 	}
 	if _, err := os.Stat(filepath.Join(root(t), "bin", "paictl")); err != nil {
 		kubetest.Skip(t, "system", "bin/paictl is not built: make build")
-	}
-	if os.Getenv(kubetest.EnvAll) == "" {
-		t.Skip(`ring "system" is skipped: it takes minutes; "make system" runs it`)
 	}
 }
 

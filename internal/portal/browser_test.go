@@ -1,0 +1,96 @@
+package portal_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/pai-storage/pai-storage/internal/kubetest"
+	"github.com/pai-storage/pai-storage/internal/servertest"
+)
+
+// chromium opens a real browser. It asks nobody for anything: only the pages of the test are loaded.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		kubetest.Skip(t, "browser", "chromium is not installed: apt-get install chromium")
+	}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoFirstRun, chromedp.Headless,
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1000, 700)}
+	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage"} {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	ctx, timeout := context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(timeout)
+	return ctx
+}
+
+// do is one action of the person at the browser.
+func do[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
+	t.Helper()
+	result, err := chromedp.Run(ctx, action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// picture keeps what the browser shows, for people, when PAI_TEST_PICTURES names a directory.
+func picture(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("PAI_TEST_PICTURES")
+	if dir == "" {
+		return
+	}
+	png := do(t, ctx, chromedp.CaptureScreenshot())
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInABrowser(t *testing.T) {
+	ctx := chromium(t)
+	s := servertest.Start(t, nil)
+	do(t, ctx, chromedp.Navigate(s.URL+"/"))
+	do(t, ctx, chromedp.SendKeys(`input[name=username]`, "alice"))
+	do(t, ctx, chromedp.SendKeys(`input[name=password]`, "wrong"))
+	do(t, ctx, chromedp.Submit(`button`))
+	fault := do(t, ctx, chromedp.Text(`[role=alert]`))
+	picture(t, ctx, "refused")
+	do(t, ctx, chromedp.SendKeys(`input[name=password]`, "secret-alice"))
+	do(t, ctx, chromedp.Submit(`button`))
+	do(t, ctx, chromedp.WaitVisible(`table`))
+	title := do(t, ctx, chromedp.Title())
+	table := do(t, ctx, chromedp.Text(`table`))
+	user := do(t, ctx, chromedp.Text(`#user`))
+	// The style sheet is let through by the policy.
+	style := do(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.querySelector('table')).borderCollapse`))
+	picture(t, ctx, "storages")
+	if !strings.Contains(fault, "assword") || user != "alice" || title != "Storages · PAI Storage" || style != "collapse" {
+		t.Errorf("fault %q, user %q, title %q, style %q", fault, user, title, style)
+	}
+	for _, want := range []string{"personal", "readonly", "read-only", "ready"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
+	}
+	do(t, ctx, chromedp.Click(`header button`))
+	do(t, ctx, chromedp.WaitVisible(`input[name=password]`))
+	do(t, ctx, chromedp.Navigate(s.URL+"/"))
+	do(t, ctx, chromedp.WaitVisible(`input[name=password]`))
+	where := do(t, ctx, chromedp.Location())
+	if where != s.URL+"/login" {
+		t.Errorf("after signing out / leads to %s", where)
+	}
+}
