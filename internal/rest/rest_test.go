@@ -253,7 +253,6 @@ func TestShapeOfWhatDoesNotExist(t *testing.T) {
 		code         string
 	}{
 		{"GET", "/api/v2/nothing", 404, "NoApiError"},
-		{"GET", "/", 404, "NoApiError"},
 		{"GET", "/api/v2//storages", 404, "NoApiError"},
 		{"GET", "/rest-server/api/v2/nothing", 404, "NoApiError"},
 		{"GET", "/rest-server/openapi.yaml", 404, "NoApiError"},
