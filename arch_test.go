@@ -114,6 +114,7 @@ var confined = map[string]struct {
 	"github.com/golang-jwt/":            {[]string{"internal/auth"}, "one place makes and reads tokens"},
 	"github.com/thejerf/suture/":        {[]string{"internal/proc"}, "one place supervises"},
 	"github.com/vishvananda/netlink":    {[]string{"internal/localcluster"}, "only a local cluster makes a network"},
+	"github.com/chromedp/":              {nil, "browsers are for tests"},
 	"github.com/google/go-containerreg": {[]string{"internal/nodeimage"}, "only the image has container images"},
 }
 

@@ -66,6 +66,10 @@ type TokenService interface {
 	// an application token.
 	Logout(ctx context.Context) error
 
+	// Issue makes another token for the caller, as Login would, good for so long; 0 for the server's default. UnauthorizedUserError
+	// when nobody is signed in, ForbiddenUserError for an application token, InvalidParametersError for a lifetime out of range.
+	Issue(ctx context.Context, lifetime time.Duration) (string, error)
+
 	// Authenticate tells who holds a token. UnauthorizedUserError when it is forged, expired or revoked, or its user is gone.
 	Authenticate(ctx context.Context, token string) (Caller, error)
 }

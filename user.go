@@ -88,8 +88,19 @@ func (n NewUser) Check() error {
 	return nil
 }
 
+// Profile is what users see of themselves. There is no secret in it.
+type Profile struct {
+	Name   UserName
+	Email  string
+	Groups []GroupName // those that exist, in the user's order
+	Admin  bool
+}
+
 // UserService manages users.
 type UserService interface {
+	// Profile tells who the caller is. UnauthorizedUserError when nobody is signed in, ForbiddenUserError for an application token.
+	Profile(ctx context.Context) (Profile, error)
+
 	// CreateUser adds a user, as a member of the group "default" and of what the order says besides. Administrators only:
 	// ForbiddenUserError for others. ConflictUserError when the name is taken, InvalidParametersError when the order makes no sense,
 	// NoVirtualClusterError when there is no group for one of its virtual clusters.

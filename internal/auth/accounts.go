@@ -22,11 +22,9 @@ const (
 
 // Login checks a password and issues a token. See [pai.TokenService] for the errors.
 func (a *Accounts) Login(ctx context.Context, c pai.Credentials) (pai.Session, error) {
-	if c.Lifetime == 0 {
-		c.Lifetime = defaultLifetime
-	}
-	if c.Lifetime < time.Second || c.Lifetime > maxLifetime {
-		return pai.Session{}, pai.Errorf(pai.InvalidParametersError, "expiration: from 1 to %d seconds", int(maxLifetime.Seconds()))
+	lifetime, err := checkLifetime(c.Lifetime)
+	if err != nil {
+		return pai.Session{}, err
 	}
 	if err := a.takeTry(c); err != nil {
 		return pai.Session{}, err
@@ -49,8 +47,19 @@ func (a *Accounts) Login(ctx context.Context, c pai.Credentials) (pai.Session, e
 			return pai.Session{}, err
 		}
 	}
-	token, err := a.issue(ctx, user.Name, false, c.Lifetime)
+	token, err := a.issue(ctx, user.Name, false, lifetime)
 	return pai.Session{Token: token, User: user.Name, Admin: a.grants(user).Admin}, err
+}
+
+// checkLifetime fills in the default, and refuses what is out of range.
+func checkLifetime(d time.Duration) (time.Duration, error) {
+	if d == 0 {
+		return defaultLifetime, nil
+	}
+	if d < time.Second || d > maxLifetime {
+		return 0, pai.Errorf(pai.InvalidParametersError, "expiration: from 1 to %d seconds", int(maxLifetime.Seconds()))
+	}
+	return d, nil
 }
 
 // userKey does not depend on upper and lower case, so that spelling gives nobody more tries.
@@ -122,6 +131,36 @@ func (a *Accounts) prune(listed []string) (drop []string) {
 // IssueApplicationToken makes a token for a user's programs. It is good for jobs only and does not expire.
 func (a *Accounts) IssueApplicationToken(ctx context.Context, user pai.UserName) (string, error) {
 	return a.issue(ctx, user, true, 0)
+}
+
+// Issue makes another token for the caller. The guard decides who may.
+func (a *Accounts) Issue(ctx context.Context, lifetime time.Duration) (string, error) {
+	caller, err := pai.CallerFrom(ctx)
+	if err != nil {
+		return "", err
+	}
+	if lifetime, err = checkLifetime(lifetime); err != nil {
+		return "", err
+	}
+	return a.issue(ctx, caller.User, false, lifetime)
+}
+
+// Profile tells who the caller is. The guard decides who may.
+func (a *Accounts) Profile(ctx context.Context) (pai.Profile, error) {
+	caller, err := pai.CallerFrom(ctx)
+	if err != nil {
+		return pai.Profile{}, err
+	}
+	user, err := a.cluster.User(ctx, caller.User)
+	if err != nil {
+		return pai.Profile{}, err
+	}
+	groups := a.cluster.GroupsOf(user)
+	profile := pai.Profile{Name: user.Name, Email: user.Email, Admin: pai.GrantsOf(groups).Admin}
+	for _, g := range groups {
+		profile.Groups = append(profile.Groups, g.Name)
+	}
+	return profile, nil
 }
 
 // Logout revokes the token that the caller came with. The guard decides who may.

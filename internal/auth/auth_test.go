@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,4 +199,50 @@ func FuzzTokens(f *testing.F) {
 			t.Errorf("%q is taken as %q", token, c.Username)
 		}
 	})
+}
+
+// TestOwnAffairs: who may see the own profile and make tokens, the forbidden callers first.
+func TestOwnAffairs(t *testing.T) {
+	a, cluster := accounts(t, Options{})
+	for _, name := range []pai.GroupName{pai.DefaultGroup, pai.AdminGroup} {
+		acls := map[string]any{"acls": map[string]any{"admin": name == pai.AdminGroup}}
+		if err := cluster.CreateGroup(t.Context(), pai.Group{Name: name, Extension: acls}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	services := Guard(pai.Services{Users: a, Tokens: a}, a)
+	caller := func(c pai.Caller) context.Context { return pai.WithCaller(t.Context(), c) }
+	person := caller(pai.Caller{User: "admin"})
+	for _, c := range []struct {
+		name     string
+		ctx      context.Context
+		lifetime time.Duration
+		profile  pai.Code
+		issue    pai.Code
+	}{
+		{"anonymous", t.Context(), 0, pai.UnauthorizedUserError, pai.UnauthorizedUserError},
+		{"application", caller(pai.Caller{User: "admin", Admin: true, Application: true}), 0, pai.ForbiddenUserError, pai.ForbiddenUserError},
+		{"gone", caller(pai.Caller{User: "gone"}), -1, pai.NoUserError, pai.InvalidParametersError},
+		{"too short", person, time.Millisecond, "", pai.InvalidParametersError},
+		{"too long", person, 11 * 365 * 24 * time.Hour, "", pai.InvalidParametersError},
+		{"person", person, 0, "", ""},
+	} {
+		profile, err := services.Users.Profile(c.ctx)
+		if pai.CodeOf(err) != c.profile {
+			t.Errorf("%s: profile: %v", c.name, err)
+		}
+		if err == nil && (profile.Name != "admin" || !profile.Admin || !slices.Equal(profile.Groups, []pai.GroupName{"default", "admingroup"})) {
+			t.Errorf("%s: profile is %+v", c.name, profile)
+		}
+		token, err := services.Tokens.Issue(c.ctx, c.lifetime)
+		if pai.CodeOf(err) != c.issue {
+			t.Errorf("%s: issue: %v", c.name, err)
+		}
+		if err != nil {
+			continue
+		}
+		if who, err := services.Tokens.Authenticate(t.Context(), token); err != nil || who.User != "admin" || who.Application {
+			t.Errorf("%s: the token is %+v's, %v", c.name, who, err)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -52,6 +53,20 @@ func (g *guard) Logout(ctx context.Context) error {
 		return err
 	}
 	return g.next.Tokens.Logout(ctx)
+}
+
+func (g *guard) Issue(ctx context.Context, lifetime time.Duration) (string, error) {
+	if err := pai.Person.Check(ctx); err != nil {
+		return "", err
+	}
+	return g.next.Tokens.Issue(ctx, lifetime)
+}
+
+func (g *guard) Profile(ctx context.Context) (pai.Profile, error) {
+	if err := pai.Person.Check(ctx); err != nil {
+		return pai.Profile{}, err
+	}
+	return g.next.Users.Profile(ctx)
 }
 
 func (g *guard) CreateUser(ctx context.Context, order pai.NewUser) error {

@@ -128,7 +128,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	group, ctx := errgroup.WithContext(ctx)
 	handler := rest.New(services, rest.Options{Version: version(), Ready: ready.Load, Log: s.log, Stop: ctx})
 	group.Go(func() error { cluster.Run(ctx); return nil })
-	pages := portal.New(services, portal.Options{API: handler, Log: s.log})
+	pages := portal.New(services, portal.Options{API: handler, Ready: ready.Load, Log: s.log})
 	group.Go(func() error { return s.serve(ctx, listener, pages) })
 	group.Go(func() error {
 		if err := cluster.WaitSynced(ctx); err != nil {

@@ -62,7 +62,9 @@ func picture(t *testing.T, ctx context.Context, name string) {
 func TestInABrowser(t *testing.T) {
 	ctx := chromium(t)
 	s := servertest.Start(t, nil)
+	startJob(t, s)
 	do(t, ctx, chromedp.Navigate(s.URL+"/"))
+	picture(t, ctx, "login")
 	do(t, ctx, chromedp.SendKeys(`input[name=username]`, "alice"))
 	do(t, ctx, chromedp.SendKeys(`input[name=password]`, "wrong"))
 	do(t, ctx, chromedp.Submit(`button`))
@@ -80,10 +82,22 @@ func TestInABrowser(t *testing.T) {
 	if !strings.Contains(fault, "assword") || user != "alice" || title != "Storages · PAI Storage" || style != "collapse" {
 		t.Errorf("fault %q, user %q, title %q, style %q", fault, user, title, style)
 	}
-	for _, want := range []string{"personal", "readonly", "read-only", "ready"} {
+	for _, want := range []string{"personal", "10.0.0.1:/users", "readonly", "read-only"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
 		}
+	}
+	do(t, ctx, chromedp.SendKeys(`input[name=job]`, "train"))
+	do(t, ctx, chromedp.Submit(`input[name=job]`))
+	log := do(t, ctx, chromedp.Text(`pre.log`))
+	picture(t, ctx, "job")
+	do(t, ctx, chromedp.Click(`#user`))
+	profile := do(t, ctx, chromedp.Text(`dl`))
+	do(t, ctx, chromedp.Click(`main button`))
+	token := do(t, ctx, chromedp.Text(`#token`))
+	picture(t, ctx, "profile")
+	if log != "fake logs" || !strings.Contains(profile, "research") || strings.Count(token, ".") != 2 {
+		t.Errorf("log %q, profile %q, token %q", log, profile, token)
 	}
 	do(t, ctx, chromedp.Click(`header button`))
 	do(t, ctx, chromedp.WaitVisible(`input[name=password]`))

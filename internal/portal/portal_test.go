@@ -62,7 +62,7 @@ func (b *browser) signIn(user, password string) (*http.Response, string) {
 func TestStrangersAreSentToTheForm(t *testing.T) {
 	s := servertest.Start(t, nil)
 	for _, session := range []string{"", "nonsense", "a.b.c"} {
-		for _, page := range []struct{ method, path string }{{"GET", "/"}, {"POST", "/logout"}} {
+		for _, page := range []struct{ method, path string }{{"GET", "/"}, {"GET", "/profile"}, {"GET", "/jobs/alice~train"}, {"POST", "/profile/token"}, {"POST", "/logout"}} {
 			headers := []string{}
 			if session != "" {
 				headers = []string{"Cookie", "pai-session=" + session}
@@ -92,7 +92,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	for user, want := range map[string]struct{ sees, not string }{
 		"bob":   {"No group grants you a storage yet", "<code>personal</code>"},
 		"alice": {"<code>personal</code>", "No group grants"},
-		"admin": {", an administrator", "No group grants"},
+		"admin": {"You are an administrator", "No group grants"},
 	} {
 		b := open(t, s)
 		answer, text := b.signIn(user, "secret-"+user)
@@ -144,7 +144,7 @@ func TestOtherSites(t *testing.T) {
 	s := servertest.Start(t, nil)
 	form := url.Values{"username": {"alice"}, "password": {"secret-alice"}}
 	for _, headers := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}} {
-		for _, path := range []string{"/login", "/logout"} {
+		for _, path := range []string{"/login", "/logout", "/profile/token"} {
 			if answer, _ := open(t, s).ask("POST", path, form, headers...); answer.StatusCode != http.StatusForbidden {
 				t.Errorf("%s from %v: %d", path, headers, answer.StatusCode)
 			}

@@ -21,6 +21,7 @@ import (
 // Limits of one request.
 const (
 	maxBody      = 1 << 20
+	readTimeout  = 15 * time.Second
 	writeTimeout = time.Minute // streams set their own
 )
 
@@ -116,7 +117,9 @@ func (s *Server) observe(next http.Handler, w http.ResponseWriter, r *http.Reque
 	w.Header().Set("X-Request-Id", req.id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	http.NewResponseController(w).SetWriteDeadline(start.Add(writeTimeout))
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(start.Add(readTimeout)) // also for what no operation reads: the library drains it
+	control.SetWriteDeadline(start.Add(writeTimeout))
 	r.Body = http.MaxBytesReader(sw, r.Body, maxBody)
 	defer func() {
 		p := recover()

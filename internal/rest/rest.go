@@ -19,7 +19,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -120,7 +119,10 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 		role = pai.Administrator // nobody said: the safe side
 	}
 	if err := role.Check(ctx.Context()); err != nil {
-		_, w := humago.Unwrap(ctx)
+		r, w := humago.Unwrap(ctx)
+		if r.ContentLength != 0 { // else net/http waits for the body that we do not read, and answers only then
+			w.Header().Set("Connection", "close")
+		}
 		s.fault(ctx.Context(), op.OperationID, err).write(w)
 		return
 	}
@@ -132,7 +134,7 @@ func register[I, O any](s *Server, role pai.Role, op huma.Operation, handle func
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
 	}
-	op.BodyReadTimeout = 15 * time.Second
+	op.BodyReadTimeout = readTimeout
 	op.Security, op.Metadata = security[role], map[string]any{roleKey: role}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		requestFrom(ctx).bodyRead()

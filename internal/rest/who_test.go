@@ -91,6 +91,9 @@ func TestWhoTable(t *testing.T) {
 			continue
 		}
 		delete(table, id)
+		if declared, shown := declaredRole(s, id), row.role(); declared != shown {
+			t.Errorf("operation %s declares role %d, and its row is one of role %d", id, declared, shown)
+		}
 		t.Run(id, func(t *testing.T) { testWho(t, s, operation, row) })
 	}
 	for id := range table {
@@ -111,6 +114,33 @@ func operations(s *servertest.Server) map[string]string {
 		}
 	}
 	return out
+}
+
+// role is the least role that the row lets through. Callers beyond it may still be refused because of the thing asked for.
+func (r whoRow) role() pai.Role {
+	switch {
+	case r.status[anonymous] != no401:
+		return pai.Guest
+	case r.status[application] != no403:
+		return pai.SignedIn
+	case r.status[alice] != no403:
+		return pai.Person
+	}
+	return pai.Administrator
+}
+
+// declaredRole is what an operation was registered with; -1 when it was registered without.
+func declaredRole(s *servertest.Server, id string) pai.Role {
+	for _, item := range s.REST.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete, item.Patch} {
+			if op != nil && op.OperationID == id {
+				if role, ok := op.Metadata["role"].(pai.Role); ok {
+					return role
+				}
+			}
+		}
+	}
+	return -1
 }
 
 func testWho(t *testing.T, s *servertest.Server, method string, row whoRow) {

@@ -66,7 +66,7 @@ func Start(t testing.TB, log io.Writer, objects ...runtime.Object) *Server {
 		t.Fatal(err)
 	}
 	s.populate(t)
-	web := httptest.NewServer(portal.New(services, portal.Options{API: s.REST, Log: logger}))
+	web := httptest.NewServer(portal.New(services, portal.Options{API: s.REST, Ready: s.Cluster.Synced, Log: logger}))
 	t.Cleanup(web.Close)
 	s.URL = web.URL
 	return s

@@ -1,0 +1,110 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// cookieName is where a browser keeps the token.
+const cookieName = "pai-session"
+
+// sessionLifetime is how long a browser stays signed in.
+const sessionLifetime = 12 * time.Hour
+
+// signedIn adds the caller of the session to the request.
+func (p *Portal) signedIn(h handler) http.Handler {
+	return p.page(func(w http.ResponseWriter, r *http.Request) error {
+		cookie, err := r.Cookie(cookieName)
+		if err != nil {
+			return pai.Errorf(pai.UnauthorizedUserError, "Sign in first.")
+		}
+		caller, err := p.services.Tokens.Authenticate(r.Context(), cookie.Value)
+		if err != nil {
+			return err
+		}
+		requestFrom(r.Context()).user = caller.User
+		return h(w, r.WithContext(pai.WithCaller(r.Context(), caller)))
+	})
+}
+
+// overTLS tells whether the browser speaks TLS, to us or to a proxy, which says so in a header. Who forges that gets a stricter cookie.
+func overTLS(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// setSession gives the browser a token to keep; "" takes it away.
+func setSession(w http.ResponseWriter, r *http.Request, token string) {
+	c := &http.Cookie{
+		Name: cookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: overTLS(r),
+	}
+	if token == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
+
+// loginData is what the form shows again after a refusal; never the password.
+type loginData struct{ User, Fault string }
+
+func (p *Portal) loginForm(w http.ResponseWriter, _ *http.Request) error {
+	return p.render(w, http.StatusOK, "login.html", loginData{})
+}
+
+func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
+	if err := readForm(w, r); err != nil {
+		return err
+	}
+	session, err := p.session(r)
+	if err != nil {
+		status, fault, ok := refusal(err)
+		if !ok {
+			return err
+		}
+		return p.render(w, status, "login.html", loginData{User: r.PostFormValue("username"), Fault: fault})
+	}
+	requestFrom(r.Context()).user = session.User
+	setSession(w, r, session.Token)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return nil
+}
+
+func (p *Portal) session(r *http.Request) (pai.Session, error) {
+	user, err := pai.ParseUserName(r.PostFormValue("username"))
+	if err != nil {
+		return pai.Session{}, err
+	}
+	return p.services.Tokens.Login(r.Context(), pai.Credentials{
+		User: user, Password: pai.Password(r.PostFormValue("password")), Lifetime: sessionLifetime, Address: address(r),
+	})
+}
+
+// refusal says what the form shows of a login that failed; not ok when the failure is not the person's. The form does not say which
+// users there are.
+func refusal(err error) (status int, fault string, ok bool) {
+	var known *pai.Error
+	if !errors.As(err, &known) {
+		return 0, "", false
+	}
+	switch known.Code {
+	case pai.NoUserError, pai.IncorrectPasswordError:
+		return http.StatusForbidden, "User name or password is wrong.", true
+	case pai.InvalidParametersError, pai.ForbiddenUserError:
+		return http.StatusForbidden, known.Message, true
+	case pai.TooManyRequestsError:
+		return http.StatusTooManyRequests, known.Message, true
+	}
+	return 0, "", false
+}
+
+func (p *Portal) logout(w http.ResponseWriter, r *http.Request) error {
+	if err := p.services.Tokens.Logout(r.Context()); err != nil {
+		return err
+	}
+	setSession(w, r, "")
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return nil
+}
