@@ -186,15 +186,6 @@ type JobService interface {
 	Log(ctx context.Context, r LogRequest) (io.ReadCloser, error)
 }
 
-// Services is everything a front end may ask for.
-type Services struct {
-	Storages StorageService
-	Groups   GroupService
-	Users    UserService
-	Tokens   TokenService
-	Jobs     JobService
-}
-
 // NoJob is the error for a job that does not exist.
 func NoJob(id JobID) *Error { return Errorf(NoJobError, "Job %s is not found.", id) }
 

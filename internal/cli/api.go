@@ -19,11 +19,15 @@ const defaultServer = "http://127.0.0.1:9186"
 func addAPICommands(root *cobra.Command, s *Streams) {
 	root.PersistentFlags().String("server", "", "URL of the server (default: $PAI_SERVER, else that of the last login, else "+defaultServer+")")
 	root.PersistentFlags().String("user", "", "user to act as (default: that of the last login at the server)")
-	root.AddCommand(newLogin(s), newLogout(s), newWhoami(s))
-	root.AddCommand(parent("storage", "Work with storages", newStorageList(s), newStorageShow(s)))
-	root.AddCommand(parent("group", "Work with groups", newGroupShow(s), newGroupGrant(s)))
-	root.AddCommand(parent("user", "Work with users", newUserCreate(s)))
-	root.AddCommand(parent("job", "Work with jobs", newJobSubmit(s), newJobShow(s), newJobLogs(s)))
+	root.AddCommand(
+		newLogin(s),
+		newLogout(s),
+		newWhoami(s),
+		parent("storage", "Work with storages", storageCommands(s)...),
+		parent("group", "Work with groups", groupCommands(s)...),
+		parent("user", "Work with users", userCommands(s)...),
+		parent("job", "Work with jobs", newJobSubmit(s), newJobShow(s), newJobLogs(s)),
+	)
 }
 
 func parent(use, short string, commands ...*cobra.Command) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -83,14 +84,20 @@ func (c *Cluster) CreateGroup(ctx context.Context, g pai.Group) error {
 		return fmt.Errorf("create group %s: %w", g.Name, err)
 	}
 	c.groups.await(ctx, written.Name, written.ResourceVersion)
+	c.record(ctx, pai.AuditCreate, "group", string(g.Name), nil, groupRecord(g))
 	return nil
+}
+
+// groupRecord is what the audit trail says of a group.
+func groupRecord(g pai.Group) map[string]any {
+	return map[string]any{"description": g.Description, "externalName": g.ExternalName, "extension": g.Extension}
 }
 
 // ChangeGroup applies a change to a group as it is at that moment. See [pai.GroupService] for the errors.
 func (c *Cluster) ChangeGroup(ctx context.Context, change pai.GroupChange) (pai.Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	written, err := c.changeGroupSecret(ctx, change)
+	before, written, err := c.changeGroupSecret(ctx, change)
 	switch {
 	case apierrors.IsNotFound(err):
 		return pai.Group{}, noGroup(change.Name).Because(err)
@@ -100,23 +107,26 @@ func (c *Cluster) ChangeGroup(ctx context.Context, change pai.GroupChange) (pai.
 		return pai.Group{}, fmt.Errorf("change group %s: %w", change.Name, err)
 	}
 	c.groups.await(ctx, written.Name, written.ResourceVersion)
-	return parseGroup(written)
+	after, err := parseGroup(written)
+	if err == nil && after.Version != before.Version {
+		c.record(ctx, pai.AuditChange, "group", string(after.Name), groupRecord(before), groupRecord(after))
+	}
+	return after, err
 }
 
 // errNoTurn is the end of a wait for other group writes of this server.
 var errNoTurn = errors.New("too many changes at once")
 
-// changeGroupSecret applies a change when it is its turn.
-func (c *Cluster) changeGroupSecret(ctx context.Context, change pai.GroupChange) (*corev1.Secret, error) {
+// changeGroupSecret applies a change when it is its turn. A change that changes nothing is not written.
+func (c *Cluster) changeGroupSecret(ctx context.Context, change pai.GroupChange) (before pai.Group, written *corev1.Secret, err error) {
 	select {
 	case c.groupTurn <- struct{}{}:
 		defer func() { <-c.groupTurn }()
 	case <-ctx.Done():
-		return nil, errNoTurn
+		return before, nil, errNoTurn
 	}
-	return c.changeSecret(ctx, GroupNamespace, objectName(change.Name), func(s *corev1.Secret) (bool, error) {
-		before, err := parseGroup(s)
-		if err != nil {
+	written, err = c.changeSecret(ctx, GroupNamespace, objectName(change.Name), func(s *corev1.Secret) (bool, error) {
+		if before, err = parseGroup(s); err != nil {
 			return false, err
 		}
 		if change.Version != "" && change.Version != s.ResourceVersion {
@@ -126,6 +136,7 @@ func (c *Cluster) changeGroupSecret(ctx context.Context, change pai.GroupChange)
 		if err != nil {
 			return false, err
 		}
-		return true, groupData(s, after)
+		return !reflect.DeepEqual(before, after), groupData(s, after)
 	})
+	return before, written, err
 }

@@ -96,6 +96,7 @@ func (c *Cluster) CreateUser(ctx context.Context, u pai.User) error {
 		return fmt.Errorf("create user %s: %w", u.Name, err)
 	}
 	c.users.await(ctx, written.Name, written.ResourceVersion)
+	c.record(ctx, pai.AuditCreate, "user", string(u.Name), nil, map[string]any{"email": u.Email, "grouplist": u.Groups})
 	return nil
 }
 

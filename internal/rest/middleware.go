@@ -81,7 +81,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // middleware wraps the routes: id, log line, recovery, limits, alias, and who is calling.
 func (s *Server) middleware(next http.Handler) http.Handler {
-	next = alias(s.whenReady(s.authenticate(next)))
+	next = alias(withoutSlash(s.whenReady(s.authenticate(next))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.observe(next, w, r) })
 }
 
@@ -92,6 +92,20 @@ func alias(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, aliasPrefix+prefix+"/") {
 			stripped.ServeHTTP(w, r)
 			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withoutSlash serves an API path with a slash at its end as the path without: clients of the original use both.
+func withoutSlash(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path, cut := strings.CutSuffix(r.URL.Path, "/"); cut && strings.HasPrefix(path, prefix+"/") {
+			shorter := *r.URL
+			shorter.Path, shorter.RawPath = path, strings.TrimSuffix(r.URL.RawPath, "/")
+			clone := *r
+			clone.URL = &shorter
+			r = &clone
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -139,7 +153,8 @@ func (s *Server) observe(next http.Handler, w http.ResponseWriter, r *http.Reque
 		s.noRoute(sw, r)
 		return
 	}
-	next.ServeHTTP(sw, r.WithContext(context.WithValue(r.Context(), requestKey{}, req)))
+	ctx := pai.WithOrigin(context.WithValue(r.Context(), requestKey{}, req), pai.Origin{Address: req.address, Request: req.id})
+	next.ServeHTTP(sw, r.WithContext(ctx))
 }
 
 func cleanPath(p string) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -46,19 +47,54 @@ const (
 
 // whoTable has one row for each operation, by its id. The test fails when one is missing.
 func whoTable() map[string]whoRow {
-	const job = "/api/v2/jobs/alice~existing"
-	return map[string]whoRow{
+	table := map[string]whoRow{
 		"getClusterInfo": {path: "/api/v2/info", status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	}
+	for _, part := range []map[string]whoRow{
+		whoTokens(),
+		whoUsers(),
+		whoGroups(),
+		whoStorages(),
+		whoJobs(),
+	} {
+		maps.Copy(table, part)
+	}
+	return table
+}
+
+func whoTokens() map[string]whoRow {
+	return map[string]whoRow{
 		"basicLogin": {path: "/api/v2/authn/basic/login", typ: "application/json", body: `{"username":"bob","password":"secret-bob"}`,
 			status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
 		"basicLogout": {path: "/api/v2/authn/basic/logout", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+	}
+}
+
+func whoUsers() map[string]whoRow {
+	return map[string]whoRow{
 		"createUser": {path: "/api/v2/users", typ: "application/json", body: `{"username":"carol","password":"secret-carol"}`,
 			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
+	}
+}
+
+func whoGroups() map[string]whoRow {
+	return map[string]whoRow{
 		"getGroup": {path: "/api/v2/groups/default", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
 		"updateGroup": {path: "/api/v2/groups", typ: "application/json", body: `{"data":{"groupname":"default","description":"d"},"patch":true}`,
 			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
+	}
+}
+
+func whoStorages() map[string]whoRow {
+	return map[string]whoRow{
 		"getStorages": {path: "/api/v2/storages", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
 		"getStorage":  {path: "/api/v2/storages/personal", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+	}
+}
+
+func whoJobs() map[string]whoRow {
+	const job = "/api/v2/jobs/alice~existing"
+	return map[string]whoRow{
 		"createJob": {path: "/api/v2/jobs", typ: "text/yaml", body: jobDocument("job-CALLER", ""),
 			status: [callers]int{no401, no401, no401, no401, 202, 202, 202, 202}},
 		"getJob":    {path: job, status: [callers]int{no401, no401, no401, no401, 200, no403, 200, 200}},

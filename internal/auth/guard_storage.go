@@ -1,0 +1,55 @@
+package auth
+
+import (
+	"context"
+	"slices"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+func (g *guard) Storages(ctx context.Context) ([]pai.Storage, error) {
+	caller, err := person(ctx)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := g.accounts.Grants(ctx, caller.User)
+	if err != nil {
+		return nil, err
+	}
+	all, err := g.next.Storages.Storages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	visible := all[:0]
+	for _, s := range all {
+		if grants.Admin || (s.Bound && grants.MayMount(s.Name)) {
+			s.Default = slices.Contains(grants.Defaults, s.Name)
+			visible = append(visible, s)
+		}
+	}
+	return visible, nil
+}
+
+func (g *guard) Storage(ctx context.Context, name pai.StorageName) (pai.Storage, error) {
+	caller, err := person(ctx)
+	if err != nil {
+		return pai.Storage{}, err
+	}
+	grants, err := g.accounts.Grants(ctx, caller.User)
+	if err != nil {
+		return pai.Storage{}, err
+	}
+	s, err := g.next.Storages.Storage(ctx, name)
+	if err != nil {
+		return pai.Storage{}, err
+	}
+	switch {
+	case grants.Admin:
+	case !grants.MayMount(name):
+		return pai.Storage{}, pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to access %s.", caller.User, name)
+	case !s.Bound:
+		return pai.Storage{}, pai.Errorf(pai.NoStorageError, "Storage %s is not found: %s.", name, s.Reason)
+	}
+	s.Default = slices.Contains(grants.Defaults, name)
+	return s, nil
+}

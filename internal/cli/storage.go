@@ -1,0 +1,10 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func storageCommands(s *Streams) []*cobra.Command {
+	return []*cobra.Command{
+		newStorageList(s),
+		newStorageShow(s),
+	}
+}

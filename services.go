@@ -1,0 +1,10 @@
+package pai
+
+// Services is everything a front end may ask for.
+type Services struct {
+	Storages StorageService
+	Groups   GroupService
+	Users    UserService
+	Tokens   TokenService
+	Jobs     JobService
+}
