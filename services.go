@@ -7,4 +7,5 @@ type Services struct {
 	Users    UserService
 	Tokens   TokenService
 	Jobs     JobService
+	Audit    AuditService
 }

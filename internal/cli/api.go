@@ -23,6 +23,7 @@ func addAPICommands(root *cobra.Command, s *Streams) {
 		newLogin(s),
 		newLogout(s),
 		newWhoami(s),
+		newAudit(s),
 		parent("storage", "Work with storages", storageCommands(s)...),
 		parent("group", "Work with groups", groupCommands(s)...),
 		parent("user", "Work with users", userCommands(s)...),

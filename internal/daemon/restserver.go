@@ -86,7 +86,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig `file`; none when running in a pod")
 	f.StringVar(&s.listen, "listen", ":9186", "`address` to listen on")
 	f.StringVar(&s.jobsNamespace, "jobs-namespace", "default", "`namespace` of storages and jobs")
-	f.StringVar(&s.systemNamespace, "system-namespace", "pai-system", "`namespace` of the signing key")
+	f.StringVar(&s.systemNamespace, "system-namespace", kube.SystemNamespace, "`namespace` of the signing key and the audit trail")
 	f.StringVar(&s.bootstrapAdmin, "bootstrap-admin", "", "create this administrator, and the groups that every cluster has, when missing")
 	f.StringVar(&s.bootstrapPassword, "bootstrap-admin-password-file", "", "`file` with the password of that administrator")
 	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "do not upgrade the original's password hashes at login; while it runs side by side")
@@ -108,7 +108,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 // run is the program after its flags: the tests enter here with a client of their own.
 func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error {
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler()))
-	cluster, err := kube.New(client, kube.Options{JobsNamespace: s.jobsNamespace, Log: s.log})
+	cluster, err := kube.New(client, kube.Options{JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 		return err
 	}
 	accounts := auth.NewAccounts(cluster, key, auth.Options{KeepOldHashes: s.keepOldHashes})
-	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster}, accounts)
+	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster}, accounts)
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

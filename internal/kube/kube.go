@@ -8,6 +8,7 @@
 //   - groups: Secrets in the namespace pai-group; users: Secrets in pai-user-v2; tokens: Secrets in pai-user-token, each named with the
 //     name in hexadecimal;
 //   - storages: PersistentVolumeClaims in the jobs namespace, with their volumes;
+//   - the audit trail: ConfigMaps in the system namespace;
 //   - jobs: one Secret of type pai.storage/job in the jobs namespace, which owns one Indexed Job for each task role.
 //
 // Its rules:
@@ -46,19 +47,23 @@ const (
 	GroupNamespace = "pai-group"
 	UserNamespace  = "pai-user-v2"
 	TokenNamespace = "pai-user-token"
+
+	SystemNamespace = "pai-system" // of the server's own things, unless it is told another one
 )
 
 // Options says how to work with a cluster.
 type Options struct {
-	JobsNamespace string           // where storages and jobs are
-	Log           *slog.Logger     // nil: slog.Default()
-	Now           func() time.Time // nil: time.Now
+	JobsNamespace   string           // where storages and jobs are
+	SystemNamespace string           // where the server keeps its own things; "" for pai-system
+	Log             *slog.Logger     // nil: slog.Default()
+	Now             func() time.Time // nil: time.Now
 }
 
 // Cluster is the nouns as they are in one Kubernetes cluster.
 type Cluster struct {
 	client    kubernetes.Interface
 	namespace string
+	system    string
 	log       *slog.Logger
 	now       func() time.Time
 
@@ -70,6 +75,9 @@ type Cluster struct {
 	records *view[record]
 	jobs    *view[roleJob]
 	pods    *view[taskPod]
+	chunks  *view[chunk]
+
+	trail *trail
 
 	groupTurn chan struct{} // group writes of one server go one after the other, so that they conflict with other servers' only
 
@@ -85,7 +93,11 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Cluster{client: client, namespace: o.JobsNamespace, log: o.Log, now: o.Now, groupTurn: make(chan struct{}, 1)}
+	if o.SystemNamespace == "" {
+		o.SystemNamespace = SystemNamespace
+	}
+	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, groupTurn: make(chan struct{}, 1)}
+	c.trail = &trail{cluster: c, queue: make(chan order, trailQueue)}
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)
 	c.tokens = newView("token", c.log, parseTokens)
@@ -96,6 +108,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.jobs.group = func(j roleJob) string { return j.key }
 	c.pods = newView("pod", c.log, parsePod)
 	c.pods.group = func(p taskPod) string { return p.key }
+	c.chunks = newView("audit", c.log, parseChunk)
 	return c, c.watch()
 }
 
@@ -118,6 +131,7 @@ func (c *Cluster) watch() error {
 		{secrets(UserNamespace, ""), c.users},
 		{secrets(TokenNamespace, ""), c.tokens},
 		{secrets(c.namespace, "type="+specs.RecordType), c.records},
+		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
 		{ours.Batch().V1().Jobs().Informer(), c.jobs},
@@ -155,6 +169,7 @@ func (c *Cluster) Run(ctx context.Context) {
 			done <- struct{}{}
 		}()
 	}
+	c.trail.run(ctx)
 	for range c.informers {
 		<-done
 	}

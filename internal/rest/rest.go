@@ -85,6 +85,7 @@ func (s *Server) operations() {
 	s.storageOperations()
 	s.jobOperations()
 	s.logOperations()
+	s.auditOperations()
 }
 
 // describe is the head of the OpenAPI document. The library's own pages load scripts from elsewhere, so they stay off.

@@ -48,6 +48,7 @@ const (
 // whoTable has one row for each operation, by its id. The test fails when one is missing.
 func whoTable() map[string]whoRow {
 	table := map[string]whoRow{
+		"getAudit":       {path: "/api/v2/audit?limit=1", status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 200}},
 		"getClusterInfo": {path: "/api/v2/info", status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
 	}
 	for _, part := range []map[string]whoRow{
