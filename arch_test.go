@@ -111,6 +111,7 @@ var confined = map[string]struct {
 		"internal/controlplane", "internal/localcluster", "internal/daemon", "internal/servertest"}, "the nouns reach Kubernetes through internal/kube"},
 	"github.com/spf13/cobra":            {[]string{"internal/cli"}, "flags are the command line's"},
 	"github.com/danielgtaylor/huma/":    {[]string{"internal/rest"}, "HTTP is one front end among others"},
+	"github.com/prometheus/":            {[]string{"internal/rest", "internal/daemon"}, "numbers are for the API's /metrics"},
 	"github.com/golang-jwt/":            {[]string{"internal/auth"}, "one place makes and reads tokens"},
 	"github.com/thejerf/suture/":        {[]string{"internal/proc"}, "one place supervises"},
 	"github.com/vishvananda/netlink":    {[]string{"internal/localcluster"}, "only a local cluster makes a network"},

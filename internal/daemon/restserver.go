@@ -34,6 +34,7 @@ const signingKeyName = "rest-server-signing-key"
 const (
 	startTimeout    = time.Minute // how long the Kubernetes API may take to answer at first
 	shutdownTimeout = 20 * time.Second
+	maxDrain        = 5 * time.Minute
 )
 
 // restServer is the configuration of the REST server.
@@ -45,9 +46,11 @@ type restServer struct {
 	bootstrapAdmin    string
 	bootstrapPassword string
 	keepOldHashes     bool
+	drain             time.Duration
 
-	stdout io.Writer
-	log    *slog.Logger
+	stdout   io.Writer
+	log      *slog.Logger
+	requests *requestCounter // nil: not counted
 }
 
 // RestServer runs the REST server until ctx ends. It prints one line, "listening on <URL>", to stdout, and logs JSON lines to stderr.
@@ -61,7 +64,8 @@ func RestServer(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		fmt.Fprintf(stderr, "rest-server: no way to Kubernetes: %v\nrest-server: --kubeconfig FILE says where it is\n", err)
 		return 1
 	}
-	client, err := newKubernetes(config)
+	s.requests = newRequestCounter()
+	client, err := newKubernetes(s.requests.watch(config))
 	if err == nil {
 		err = s.run(ctx, client)
 	}
@@ -90,6 +94,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.StringVar(&s.bootstrapAdmin, "bootstrap-admin", "", "create this administrator, and the groups that every cluster has, when missing")
 	f.StringVar(&s.bootstrapPassword, "bootstrap-admin-password-file", "", "`file` with the password of that administrator")
 	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "do not upgrade the original's password hashes at login; while it runs side by side")
+	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0, false
@@ -97,6 +102,9 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 		return 2, false
 	case f.NArg() > 0:
 		fmt.Fprintf(stderr, "rest-server: unexpected argument %q\n", f.Arg(0))
+		return 2, false
+	case s.drain < 0 || s.drain > maxDrain:
+		fmt.Fprintf(stderr, "rest-server: --drain %s: from 0s to %s\n", s.drain, maxDrain)
 		return 2, false
 	case (s.bootstrapAdmin == "") != (s.bootstrapPassword == ""):
 		fmt.Fprintln(stderr, "rest-server: --bootstrap-admin and --bootstrap-admin-password-file go together")
@@ -124,12 +132,24 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	}
 	fmt.Fprintf(s.stdout, "listening on http://%s\n", listener.Addr())
 
-	var ready atomic.Bool
+	return s.live(ctx, cluster, accounts, services, listener)
+}
+
+// live serves until ctx ends. The caches, the audit trail and streams live on until the last request is answered.
+func (s *restServer) live(ctx context.Context, cluster *kube.Cluster, accounts *auth.Accounts, services pai.Services, listener net.Listener) error {
+	var ready, draining atomic.Bool
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	streams, endStreams := context.WithCancel(life)
 	group, ctx := errgroup.WithContext(ctx)
-	handler := rest.New(services, rest.Options{Version: version(), Ready: ready.Load, Log: s.log, Stop: ctx})
-	group.Go(func() error { cluster.Run(ctx); return nil })
+	handler := rest.New(services, rest.Options{
+		Version: version(), Ready: ready.Load, Draining: draining.Load, Log: s.log, Stop: streams, Collectors: collectors(cluster, s.requests),
+	})
 	pages := portal.New(services, portal.Options{API: handler, Ready: ready.Load, Log: s.log})
-	group.Go(func() error { return s.serve(ctx, listener, pages) })
+	group.Go(func() error { cluster.Run(life); return nil })
+	group.Go(func() error {
+		defer end()
+		return s.serve(ctx, listener, pages, func() { draining.Store(true) }, endStreams)
+	})
 	group.Go(func() error {
 		if err := cluster.WaitSynced(ctx); err != nil {
 			return nil // ctx ended; whoever ended it says why
@@ -163,8 +183,8 @@ func (s *restServer) prepare(ctx context.Context, cluster *kube.Cluster) ([]byte
 	return key, nil
 }
 
-// serve answers requests until ctx ends, and then finishes those under way.
-func (s *restServer) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+// serve answers requests until ctx ends. Then it says that it is draining, goes on for a while, and finishes what is under way.
+func (s *restServer) serve(ctx context.Context, listener net.Listener, handler http.Handler, drain, endStreams func()) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -172,6 +192,7 @@ func (s *restServer) serve(ctx context.Context, listener net.Listener, handler h
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	defer endStreams()
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	select {
@@ -179,6 +200,14 @@ func (s *restServer) serve(ctx context.Context, listener net.Listener, handler h
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
+	drain()
+	s.log.Info("shutting down", "drain", s.drain)
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve: %w", err)
+	case <-time.After(s.drain):
+	}
+	endStreams()
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(finish); err != nil {

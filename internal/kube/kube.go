@@ -185,6 +185,14 @@ func (c *Cluster) Synced() bool {
 	return true
 }
 
+// Counts is how many objects of each kind the caches hold.
+func (c *Cluster) Counts() map[string]int {
+	return map[string]int{
+		"group": c.groups.count(), "user": c.users.count(), "token-list": c.tokens.count(), "claim": c.claims.count(),
+		"volume": c.volumes.count(), "job": c.records.count(), "pod": c.pods.count(), "audit": c.chunks.count(),
+	}
+}
+
 // WaitSynced waits until every cache has its first list, or ctx ends.
 func (c *Cluster) WaitSynced(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {

@@ -123,6 +123,13 @@ func (v *view[T]) all() []T {
 	return out
 }
 
+// count is how many items there are.
+func (v *view[T]) count() int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.items)
+}
+
 // in returns the items of a group, sorted by object name.
 func (v *view[T]) in(group string) []T {
 	v.mu.RLock()

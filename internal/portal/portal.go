@@ -45,7 +45,7 @@ type Portal struct {
 }
 
 // apiPaths are not the portal's.
-var apiPaths = []string{"/api/", "/rest-server/", "/healthz", "/readyz", "/openapi."}
+var apiPaths = []string{"/api/", "/rest-server/", "/healthz", "/readyz", "/metrics", "/openapi.", "/docs"}
 
 // New makes the portal of guarded services.
 func New(services pai.Services, o Options) *Portal {

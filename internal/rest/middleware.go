@@ -29,6 +29,7 @@ const (
 type request struct {
 	id        string
 	operation string
+	route     string // the pattern that the operation is at
 	user      pai.UserName
 	address   string
 	writer    *statusWriter
@@ -131,20 +132,27 @@ func (s *Server) observe(next http.Handler, w http.ResponseWriter, r *http.Reque
 	w.Header().Set("X-Request-Id", req.id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
+	if s.options.Draining() {
+		w.Header().Set("Connection", "close") // so that nobody sends the next request to a server that is gone
+	}
+	s.metrics.inFlight.Inc()
 	control := http.NewResponseController(w)
 	control.SetReadDeadline(start.Add(readTimeout)) // also for what no operation reads: the library drains it
 	control.SetWriteDeadline(start.Add(writeTimeout))
 	r.Body = http.MaxBytesReader(sw, r.Body, maxBody)
 	defer func() {
 		p := recover()
+		s.metrics.inFlight.Dec()
 		if p != nil && p != http.ErrAbortHandler {
 			s.options.Log.Error("panic", "request", req.id, "operation", req.operation, "cause", p, "stack", string(debug.Stack()))
 			if sw.status == 0 {
 				internal(req.id).write(sw)
 			}
 		}
+		took := time.Since(start)
+		s.metrics.count(r, req, sw.status, took)
 		s.options.Log.Info("request", "request", req.id, "method", r.Method, "operation", req.operation, "status", sw.status, "bytes", sw.bytes,
-			"duration", time.Since(start).Round(time.Microsecond), "user", req.user, "address", req.address)
+			"duration", took.Round(time.Microsecond), "user", req.user, "address", req.address)
 		if p == http.ErrAbortHandler {
 			panic(p)
 		}
@@ -234,9 +242,10 @@ func (s *Server) applicationCaller(ctx context.Context, value string) (pai.Calle
 	return caller, nil
 }
 
-// nameOperation tells the log line which operation it was.
+// nameOperation tells the log line and the metrics which operation it was.
 func nameOperation(ctx huma.Context, next func(huma.Context)) {
-	requestFrom(ctx.Context()).operation = ctx.Operation().OperationID
+	r := requestFrom(ctx.Context())
+	r.operation, r.route = ctx.Operation().OperationID, ctx.Operation().Path
 	next(ctx)
 }
 

@@ -6,6 +6,7 @@
 //   - Every error goes through one table from codes to statuses (errors.go). What is not a [*pai.Error] is answered with "internal error"
 //     and the request's id, and logged with its cause.
 //   - Every request has an id (X-Request-Id) and leaves one log line, which never contains a token, a password, a body or a query.
+//   - /metrics counts by route pattern, never by what a request names.
 //   - The OpenAPI document, /openapi.yaml, is made from the operations, so it is what is really served.
 //
 // Example:
@@ -22,6 +23,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -38,6 +40,9 @@ type Options struct {
 	Ready   func() bool     // whether the caches are current; nil: always
 	Log     *slog.Logger    // nil: slog.Default()
 	Stop    context.Context // ends streams, which would otherwise outlive a shutdown; nil: never
+
+	Draining   func() bool            // whether the server is about to stop, and wants no new connections; nil: never
+	Collectors []prometheus.Collector // more for /metrics
 }
 
 // Server is the REST API as an http.Handler.
@@ -45,6 +50,7 @@ type Server struct {
 	services pai.Services
 	options  Options
 	api      huma.API
+	metrics  *metrics
 	mux      *http.ServeMux
 	handler  http.Handler
 }
@@ -57,11 +63,14 @@ func New(services pai.Services, o Options) *Server {
 	if o.Ready == nil {
 		o.Ready = func() bool { return true }
 	}
+	if o.Draining == nil {
+		o.Draining = func() bool { return false }
+	}
 	if o.Stop == nil {
 		o.Stop = context.Background()
 	}
 	useOwnErrors()
-	s := &Server{services: services, options: o, mux: http.NewServeMux()}
+	s := &Server{services: services, options: o, metrics: newMetrics(o), mux: http.NewServeMux()}
 	s.api = humago.New(s.mux, describe(o.Version))
 	s.api.UseMiddleware(nameOperation, s.admit)
 	s.operations()
@@ -151,12 +160,17 @@ func register[I, O any](s *Server, role pai.Role, op huma.Operation, handle func
 func (s *Server) plumbing() {
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.options.Ready() {
+		switch {
+		case s.options.Draining():
+			plain(w, http.StatusServiceUnavailable, "the server is shutting down")
+			return
+		case !s.options.Ready():
 			plain(w, http.StatusServiceUnavailable, "caches are not synced")
 			return
 		}
 		plain(w, http.StatusOK, "ok")
 	})
+	s.mux.Handle("GET /metrics", s.metrics.handler())
 	asYAML, err1 := s.api.OpenAPI().YAML()
 	asJSON, err2 := json.Marshal(s.api.OpenAPI())
 	if err1 != nil || err2 != nil {
