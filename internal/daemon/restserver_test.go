@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"bytes"
-	"context"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +22,7 @@ func TestArguments(t *testing.T) {
 		{[]string{"--nonsense"}, 2, "flag provided but not defined"},
 		{[]string{"extra"}, 2, `unexpected argument "extra"`},
 		{[]string{"--bootstrap-admin", "admin"}, 2, "go together"},
+		{[]string{"--drain", "-1s"}, 2, "--drain -1s: from 0s"},
 		{[]string{"--kubeconfig", "/nonexistent"}, 1, "--kubeconfig FILE"},
 	} {
 		var stderr bytes.Buffer
@@ -36,24 +35,9 @@ func TestArguments(t *testing.T) {
 // TestLife starts the server twice on one cluster: the second start finds what the first one made.
 func TestLife(t *testing.T) {
 	kubernetes := kubefake.New()
-	password := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(password, []byte("secret-admin\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	var token string
 	for range 2 {
-		out, in := io.Pipe()
-		s := &restServer{listen: "127.0.0.1:0", jobsNamespace: "default", systemNamespace: "pai-system", bootstrapAdmin: "admin", bootstrapPassword: password,
-			stdout: in, log: slog.New(slog.NewJSONHandler(io.Discard, nil))}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- s.run(ctx, kubernetes) }()
-		line := make([]byte, 200)
-		n, err := out.Read(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		url := strings.TrimSpace(strings.TrimPrefix(string(line[:n]), "listening on "))
+		url, stop, ended := startServer(t, kubernetes, 0)
 		if token != "" { // of the first life: the signing key is the same
 			checkToken(t, url, token)
 		}
@@ -64,6 +48,15 @@ func TestLife(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 	}
+}
+
+func passwordFile(t *testing.T, password string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // signIn asks until the server has started and bootstrapped.
