@@ -2,10 +2,12 @@ package pai
 
 // Services is everything a front end may ask for.
 type Services struct {
-	Storages StorageService
-	Groups   GroupService
-	Users    UserService
-	Tokens   TokenService
-	Jobs     JobService
-	Audit    AuditService
+	Storages        StorageService
+	Groups          GroupService
+	Users           UserService
+	Tokens          TokenService
+	Jobs            JobService
+	Audit           AuditService
+	VirtualClusters VirtualClusterService
+	Kubernetes      KubernetesService
 }

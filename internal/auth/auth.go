@@ -14,7 +14,7 @@
 // Example:
 //
 //	accounts := auth.NewAccounts(cluster, key, auth.Options{})
-//	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster}, accounts)
+//	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster}, accounts)
 package auth
 
 import (

@@ -39,7 +39,7 @@ func (g *guard) Submit(ctx context.Context, s pai.Submission) (pai.JobID, error)
 		storages[st.Name] = st
 	}
 	s.Owner = caller.User
-	if s.VirtualCluster, err = g.virtualCluster(caller.User, s.Spec.VirtualCluster, grants); err != nil {
+	if s.VirtualCluster, err = g.virtualCluster(ctx, caller.User, s.Spec.VirtualCluster, grants); err != nil {
 		return s.ID(), err
 	}
 	if s.Mounts, err = pai.MountsFor(caller.User, s.Spec.Storages, grants, storages); err != nil {
@@ -51,17 +51,17 @@ func (g *guard) Submit(ctx context.Context, s pai.Submission) (pai.JobID, error)
 // defaultVirtualCluster is where jobs run that do not say.
 const defaultVirtualCluster = "default"
 
-func (g *guard) virtualCluster(user pai.UserName, wanted string, grants pai.Grants) (string, error) {
+func (g *guard) virtualCluster(ctx context.Context, user pai.UserName, wanted string, grants pai.Grants) (string, error) {
 	if wanted == "" {
 		wanted = defaultVirtualCluster
 	}
-	switch {
-	case slices.Contains(grants.VirtualClusters, wanted):
+	if slices.Contains(grants.VirtualClusters, wanted) {
 		return wanted, nil
-	case g.accounts.knowsVirtualCluster(wanted):
-		return "", pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to use virtual cluster %s.", user, wanted)
 	}
-	return "", pai.Errorf(pai.NoVirtualClusterError, "Virtual cluster %s is not found.", wanted)
+	if _, err := g.next.VirtualClusters.VirtualCluster(ctx, wanted); err != nil {
+		return "", err
+	}
+	return "", pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to use virtual cluster %s.", user, wanted)
 }
 
 func (g *guard) Job(ctx context.Context, id pai.JobID) (pai.Job, error) {

@@ -36,13 +36,6 @@ func (a *Accounts) Grants(ctx context.Context, name pai.UserName) (pai.Grants, e
 	return a.grants(u), nil
 }
 
-// knowsVirtualCluster tells whether any group grants the virtual cluster.
-func (a *Accounts) knowsVirtualCluster(name string) bool {
-	return slices.ContainsFunc(a.cluster.Groups(), func(g pai.Group) bool {
-		return slices.Contains(g.ACLs().VirtualClusters, name)
-	})
-}
-
 // CreateUser adds a user. See [pai.UserService] for the errors.
 func (a *Accounts) CreateUser(ctx context.Context, order pai.NewUser) error {
 	if err := order.Check(); err != nil {

@@ -46,6 +46,7 @@ type restServer struct {
 	bootstrapAdmin    string
 	bootstrapPassword string
 	keepOldHashes     bool
+	virtualClusters   string
 	drain             time.Duration
 
 	stdout   io.Writer
@@ -94,6 +95,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.StringVar(&s.bootstrapAdmin, "bootstrap-admin", "", "create this administrator, and the groups that every cluster has, when missing")
 	f.StringVar(&s.bootstrapPassword, "bootstrap-admin-password-file", "", "`file` with the password of that administrator")
 	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "do not upgrade the original's password hashes at login; while it runs side by side")
+	f.StringVar(&s.virtualClusters, "virtual-clusters", "", "YAML `file` that says what is guaranteed to which virtual cluster")
 	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -116,7 +118,13 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 // run is the program after its flags: the tests enter here with a client of their own.
 func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error {
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler()))
-	cluster, err := kube.New(client, kube.Options{JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, Log: s.log})
+	shares, err := readVirtualClusters(s.virtualClusters)
+	if err != nil {
+		return err
+	}
+	cluster, err := kube.New(client, kube.Options{
+		JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, VirtualClusters: shares, Log: s.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -125,7 +133,9 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 		return err
 	}
 	accounts := auth.NewAccounts(cluster, key, auth.Options{KeepOldHashes: s.keepOldHashes})
-	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster}, accounts)
+	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster,
+		VirtualClusters: cluster, Kubernetes: cluster,
+	}, accounts)
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -53,10 +53,11 @@ const (
 
 // Options says how to work with a cluster.
 type Options struct {
-	JobsNamespace   string           // where storages and jobs are
-	SystemNamespace string           // where the server keeps its own things; "" for pai-system
-	Log             *slog.Logger     // nil: slog.Default()
-	Now             func() time.Time // nil: time.Now
+	JobsNamespace   string                  // where storages and jobs are
+	SystemNamespace string                  // where the server keeps its own things; "" for pai-system
+	VirtualClusters map[string]pai.Quantity // what is guaranteed to whom
+	Log             *slog.Logger            // nil: slog.Default()
+	Now             func() time.Time        // nil: time.Now
 }
 
 // Cluster is the nouns as they are in one Kubernetes cluster.
@@ -76,6 +77,10 @@ type Cluster struct {
 	jobs    *view[roleJob]
 	pods    *view[taskPod]
 	chunks  *view[chunk]
+	nodes   *view[node]
+
+	rawNodes, rawPods cache.Indexer // what administrators see
+	clusters          map[string]pai.Quantity
 
 	trail *trail
 
@@ -96,7 +101,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	if o.SystemNamespace == "" {
 		o.SystemNamespace = SystemNamespace
 	}
-	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, groupTurn: make(chan struct{}, 1)}
+	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, groupTurn: make(chan struct{}, 1)}
 	c.trail = &trail{cluster: c, queue: make(chan order, trailQueue)}
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)
@@ -108,21 +113,30 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.jobs.group = func(j roleJob) string { return j.key }
 	c.pods = newView("pod", c.log, parsePod)
 	c.pods.group = func(p taskPod) string { return p.key }
+	c.pods.only = func(m metav1.Object) bool {
+		return m.GetNamespace() == c.namespace && m.GetLabels()[specs.JobLabel] != ""
+	}
 	c.chunks = newView("audit", c.log, parseChunk)
+	c.nodes = newView("node", c.log, parseNode)
 	return c, c.watch()
 }
 
 // watch sets up one informer for each kind of object, limited to what the server may see.
 func (c *Cluster) watch() error {
-	in := func(namespace, field, label string) informers.SharedInformerFactory {
+	slim := func(namespace, field, label string, transform cache.TransformFunc) informers.SharedInformerFactory {
 		return informers.NewSharedInformerFactoryWithOptions(c.client, 0, informers.WithNamespace(namespace),
-			informers.WithTransform(dropManagedFields),
+			informers.WithTransform(transform),
 			informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector, o.LabelSelector = field, label }))
+	}
+	in := func(namespace, field, label string) informers.SharedInformerFactory {
+		return slim(namespace, field, label, dropManagedFields)
 	}
 	secrets := func(namespace, field string) cache.SharedIndexInformer {
 		return in(namespace, field, "").Core().V1().Secrets().Informer()
 	}
-	ours := in(c.namespace, "", specs.JobLabel)
+	nodes := slim("", "", "", slimNode).Core().V1().Nodes().Informer()
+	pods := slim("", "", "", slimPod).Core().V1().Pods().Informer()
+	c.rawNodes, c.rawPods = nodes.GetIndexer(), pods.GetIndexer()
 	for _, pair := range []struct {
 		informer cache.SharedIndexInformer
 		view     follower
@@ -134,8 +148,9 @@ func (c *Cluster) watch() error {
 		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
-		{ours.Batch().V1().Jobs().Informer(), c.jobs},
-		{ours.Core().V1().Pods().Informer(), c.pods},
+		{in(c.namespace, "", specs.JobLabel).Batch().V1().Jobs().Informer(), c.jobs},
+		{nodes, c.nodes},
+		{pods, c.pods},
 	} {
 		synced, err := pair.view.follow(pair.informer)
 		if err != nil {
@@ -189,7 +204,7 @@ func (c *Cluster) Synced() bool {
 func (c *Cluster) Counts() map[string]int {
 	return map[string]int{
 		"group": c.groups.count(), "user": c.users.count(), "token-list": c.tokens.count(), "claim": c.claims.count(),
-		"volume": c.volumes.count(), "job": c.records.count(), "pod": c.pods.count(), "audit": c.chunks.count(),
+		"volume": c.volumes.count(), "job": c.records.count(), "pod": c.pods.count(), "audit": c.chunks.count(), "node": c.nodes.count(),
 	}
 }
 

@@ -31,6 +31,7 @@ type taskPod struct {
 	created   time.Time
 	started   time.Time // zero before the container runs
 	completed time.Time
+	requests  pai.Quantity
 }
 
 func parsePod(obj any) (taskPod, error) {
@@ -46,6 +47,9 @@ func parsePod(obj any) (taskPod, error) {
 		key: p.Labels[specs.JobLabel], role: p.Annotations[specs.RoleAnnotation], index: index, name: p.Name,
 		uid: string(p.UID), ip: p.Status.PodIP, node: p.Spec.NodeName, created: p.CreationTimestamp.Time,
 		state: podState(p.Status.Phase), message: waitingMessage(p),
+	}
+	for _, c := range p.Spec.Containers {
+		t.requests = t.requests.Plus(quantityOf(c.Resources.Requests))
 	}
 	for _, s := range p.Status.ContainerStatuses {
 		t.readContainer(s)

@@ -16,7 +16,8 @@ import (
 type view[T any] struct {
 	what  string // for the log
 	parse func(obj any) (T, error)
-	group func(T) string // nil when the view is not asked by group
+	group func(T) string           // nil when the view is not asked by group
+	only  func(metav1.Object) bool // nil: the view takes every object
 	log   *slog.Logger
 
 	mu      sync.RWMutex
@@ -38,15 +39,28 @@ func newView[T any](what string, log *slog.Logger, parse func(any) (T, error)) *
 
 // follow feeds the view from an informer and returns what tells whether the first list has arrived.
 func (v *view[T]) follow(informer cache.SharedIndexInformer) (cache.InformerSynced, error) {
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	var handler cache.ResourceEventHandler = cache.ResourceEventHandlerFuncs{
 		AddFunc:    v.put,
 		UpdateFunc: func(_, obj any) { v.put(obj) },
 		DeleteFunc: v.drop,
-	})
+	}
+	if v.only != nil {
+		handler = cache.FilteringResourceEventHandler{FilterFunc: v.takes, Handler: handler}
+	}
+	registration, err := informer.AddEventHandler(handler)
 	if err != nil {
 		return nil, err
 	}
 	return registration.HasSynced, nil
+}
+
+// takes tells whether an object is for the view.
+func (v *view[T]) takes(obj any) bool {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	meta, ok := obj.(metav1.Object)
+	return ok && v.only(meta)
 }
 
 func (v *view[T]) put(obj any) {

@@ -95,6 +95,7 @@ func (s *Server) operations() {
 	s.jobOperations()
 	s.logOperations()
 	s.auditOperations()
+	s.clusterOperations()
 }
 
 // describe is the head of the OpenAPI document. The library's own pages load scripts from elsewhere, so they stay off.

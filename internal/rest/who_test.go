@@ -52,6 +52,7 @@ func whoTable() map[string]whoRow {
 		"getClusterInfo": {path: "/api/v2/info", status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
 	}
 	for _, part := range []map[string]whoRow{
+		whoCluster(),
 		whoTokens(),
 		whoUsers(),
 		whoGroups(),
@@ -61,6 +62,17 @@ func whoTable() map[string]whoRow {
 		maps.Copy(table, part)
 	}
 	return table
+}
+
+func whoCluster() map[string]whoRow {
+	everybody := [callers]int{no401, no401, no401, no401, 200, 200, 200, 200}
+	administrators := [callers]int{no401, no401, no401, no401, no403, no403, no403, 200}
+	return map[string]whoRow{
+		"listVirtualClusters": {path: "/api/v2/virtual-clusters", status: everybody},
+		"getVirtualCluster":   {path: "/api/v2/virtual-clusters/default", status: everybody},
+		"getK8sNodes":         {path: "/api/v2/kubernetes/nodes", status: administrators},
+		"getK8sPods":          {path: "/api/v2/kubernetes/pods?namespace=default", status: administrators},
+	}
 }
 
 func whoTokens() map[string]whoRow {

@@ -60,7 +60,9 @@ func Start(t testing.TB, log io.Writer, objects ...runtime.Object) *Server {
 	go func() { defer close(ended); s.Cluster.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	s.Accounts = auth.NewAccounts(s.Cluster, s.Key, auth.Options{})
-	services := auth.Guard(pai.Services{Storages: s.Cluster, Groups: s.Cluster, Users: s.Accounts, Tokens: s.Accounts, Jobs: s.Cluster, Audit: s.Cluster}, s.Accounts)
+	services := auth.Guard(pai.Services{Storages: s.Cluster, Groups: s.Cluster, Users: s.Accounts, Tokens: s.Accounts, Jobs: s.Cluster, Audit: s.Cluster,
+		VirtualClusters: s.Cluster, Kubernetes: s.Cluster,
+	}, s.Accounts)
 	s.REST = rest.New(services, rest.Options{Version: "v0.0.0-test", Ready: s.Cluster.Synced, Log: logger, Stop: ctx})
 	if err := s.Cluster.WaitSynced(ctx); err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 // ContainerName is the name of the container that runs a task.
 const ContainerName = "task"
 
-// gpuResource is the extended resource that GPUs are.
-const gpuResource corev1.ResourceName = "nvidia.com/gpu"
+// GPUResource is the extended resource that GPUs are.
+const GPUResource corev1.ResourceName = "nvidia.com/gpu"
 
 // RoleJob is the Indexed Job that runs a task role. The record, as Kubernetes returned it, owns the Job: they go together.
 func RoleJob(record *corev1.Secret, s pai.Submission, role pai.TaskRole) *batchv1.Job {
@@ -126,7 +126,7 @@ func resources(r pai.Resources) corev1.ResourceRequirements {
 		corev1.ResourceMemory: megabyte(r.MemoryMB),
 	}
 	if r.GPU > 0 {
-		list[gpuResource] = *resource.NewQuantity(int64(r.GPU), resource.DecimalSI)
+		list[GPUResource] = *resource.NewQuantity(int64(r.GPU), resource.DecimalSI)
 	}
 	return corev1.ResourceRequirements{Requests: list, Limits: list}
 }

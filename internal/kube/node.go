@@ -1,0 +1,110 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
+)
+
+// lastApplied is where kubectl keeps a copy of the whole object, secrets included.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// withheld stands where a value is that may be a secret.
+const withheld = "(withheld)"
+
+// slimPod drops from a pod what nobody here reads, and values of the environment whose names look like a secret's.
+func slimPod(obj any) (any, error) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return obj, nil // a tombstone
+	}
+	p.ManagedFields = nil
+	delete(p.Annotations, lastApplied)
+	for _, containers := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range containers {
+			for j, e := range containers[i].Env {
+				if e.Value != "" && secretKey.MatchString(e.Name) {
+					containers[i].Env[j].Value = withheld
+				}
+			}
+		}
+	}
+	return p, nil
+}
+
+func slimNode(obj any) (any, error) {
+	if n, ok := obj.(*corev1.Node); ok {
+		n.ManagedFields = nil
+		delete(n.Annotations, lastApplied)
+	}
+	return obj, nil
+}
+
+// node is what we keep of a worker.
+type node struct {
+	name     string
+	ready    bool // and takes tasks
+	capacity pai.Quantity
+}
+
+func parseNode(obj any) (node, error) {
+	n, ok := obj.(*corev1.Node)
+	if !ok {
+		return node{}, fmt.Errorf("expected a Node, got %T", obj)
+	}
+	out := node{name: n.Name, capacity: quantityOf(n.Status.Allocatable)}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			out.ready = c.Status == corev1.ConditionTrue && !n.Spec.Unschedulable
+		}
+	}
+	return out, nil
+}
+
+// quantityOf reads what a list of Kubernetes resources has of what we know. Parts of a core count up.
+func quantityOf(list corev1.ResourceList) pai.Quantity {
+	gpu := list[specs.GPUResource]
+	return pai.Quantity{CPU: list.Cpu().Value(), MemoryMB: list.Memory().Value() >> 20, GPU: gpu.Value()}
+}
+
+// Nodes is the workers as Kubernetes describes them. The guard decides who may.
+func (c *Cluster) Nodes(context.Context) (json.RawMessage, error) {
+	list := corev1.NodeList{TypeMeta: metav1.TypeMeta{Kind: "NodeList", APIVersion: "v1"}, Items: []corev1.Node{}}
+	for _, obj := range c.rawNodes.List() {
+		if n, ok := obj.(*corev1.Node); ok {
+			list.Items = append(list.Items, *n)
+		}
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return json.Marshal(list)
+}
+
+// Pods is the pods as Kubernetes describes them, of one namespace or of all for "". The guard decides who may.
+func (c *Cluster) Pods(_ context.Context, namespace string) (json.RawMessage, error) {
+	objects := c.rawPods.List()
+	if namespace != "" {
+		var err error
+		if objects, err = c.rawPods.ByIndex(cache.NamespaceIndex, namespace); err != nil {
+			return nil, fmt.Errorf("pods of namespace %s: %w", namespace, err)
+		}
+	}
+	list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{}}
+	for _, obj := range objects {
+		if p, ok := obj.(*corev1.Pod); ok {
+			list.Items = append(list.Items, *p)
+		}
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return json.Marshal(list)
+}
