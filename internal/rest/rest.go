@@ -7,7 +7,7 @@
 //     and the request's id, and logged with its cause.
 //   - Every request has an id (X-Request-Id) and leaves one log line, which never contains a token, a password, a body or a query.
 //   - /metrics counts by route pattern, never by what a request names.
-//   - The OpenAPI document, /openapi.yaml, is made from the operations, so it is what is really served.
+//   - The OpenAPI document, /openapi.yaml, is made from the operations, so it is what is really served; /docs is the same for people.
 //
 // Example:
 //
@@ -174,11 +174,13 @@ func (s *Server) plumbing() {
 	s.mux.Handle("GET /metrics", s.metrics.handler())
 	asYAML, err1 := s.api.OpenAPI().YAML()
 	asJSON, err2 := json.Marshal(s.api.OpenAPI())
-	if err1 != nil || err2 != nil {
+	page, err3 := renderDocs(s.api.OpenAPI())
+	if err1 != nil || err2 != nil || err3 != nil {
 		panic("the OpenAPI document cannot be written") // a mistake in the operations, which every test meets
 	}
 	s.mux.HandleFunc("GET /openapi.yaml", document("application/yaml", asYAML))
 	s.mux.HandleFunc("GET /openapi.json", document("application/json", asJSON))
+	s.mux.HandleFunc("GET /docs", docsHandler(page))
 	s.mux.HandleFunc("/", s.noRoute)
 }
 
