@@ -25,6 +25,7 @@ const (
 	NoTaskLogError         Code = "NoTaskLogError" // the task has not started, so it has no log yet
 	NoUserError            Code = "NoUserError"
 	NoVirtualClusterError  Code = "NoVirtualClusterError"
+	RemoveAdminError       Code = "RemoveAdminError"     // administrators are not deleted
 	OutdatedVersionError   Code = "OutdatedVersionError" // the version that the caller insisted on is not the current one
 	TooManyRequestsError   Code = "TooManyRequestsError"
 	UnauthorizedUserError  Code = "UnauthorizedUserError" // not signed in

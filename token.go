@@ -56,6 +56,16 @@ type Session struct {
 	Admin bool
 }
 
+// Token is one of a user's valid tokens.
+type Token struct {
+	ID          string // its name in the list; no secret
+	Text        string // what is sent with requests; a secret
+	Application bool
+	Issued      time.Time // zero when the token does not say
+	Expires     time.Time // zero: never
+	Current     bool      // the caller came with it
+}
+
 // TokenService signs users in and out.
 type TokenService interface {
 	// Login checks a password and issues a token. NoUserError, IncorrectPasswordError, TooManyRequestsError after too many
@@ -69,6 +79,18 @@ type TokenService interface {
 	// Issue makes another token for the caller, as Login would, good for so long; 0 for the server's default. UnauthorizedUserError
 	// when nobody is signed in, ForbiddenUserError for an application token, InvalidParametersError for a lifetime out of range.
 	Issue(ctx context.Context, lifetime time.Duration) (string, error)
+
+	// IssueApplication makes a token for the caller's programs: good for jobs only, until it is revoked. UnauthorizedUserError,
+	// ForbiddenUserError for an application token or when the caller has too many of them.
+	IssueApplication(ctx context.Context) (string, error)
+
+	// Tokens lists the caller's valid tokens, the newest first. UnauthorizedUserError, ForbiddenUserError for an application token.
+	Tokens(ctx context.Context) ([]Token, error)
+
+	// Revoke takes a token off its user's list, and tells whether it was there. The caller's own are named by text or ID, others' by
+	// text. UnauthorizedUserError, ForbiddenUserError for an application token, and for others than administrators when the token is
+	// somebody else's.
+	Revoke(ctx context.Context, token string) (revoked bool, err error)
 
 	// Authenticate tells who holds a token. UnauthorizedUserError when it is forged, expired or revoked, or its user is gone.
 	Authenticate(ctx context.Context, token string) (Caller, error)

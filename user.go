@@ -3,9 +3,7 @@ package pai
 import (
 	"context"
 	"log/slog"
-	"net/mail"
 	"regexp"
-	"strings"
 )
 
 // UserName is the name of a user. It is safe as one path element.
@@ -52,57 +50,77 @@ func (PasswordHash) GoString() string { return "[redacted]" }
 // LogValue hides the hash.
 func (PasswordHash) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
-// User is someone who signs in and submits jobs.
+// User is someone who signs in and submits jobs, as kept.
 type User struct {
 	Name      UserName
 	Email     string
 	Password  PasswordHash
-	Groups    []GroupName
+	Groups    []GroupName // some may not exist any more; they count for nothing
 	Extension map[string]any
+	Version   string // changes with every change of the user
 }
 
-// NewUser is the order to create a user.
-type NewUser struct {
+// NoUser is the error for a user that there is none of.
+func NoUser(name UserName) *Error {
+	return Errorf(NoUserError, "User %s is not found.", clip(string(name)))
+}
+
+// Account is a user as the API shows one. There is no secret in it but what the user keeps in the extension under a name of the user's own.
+type Account struct {
 	Name            UserName
-	Password        Password
 	Email           string
+	Groups          []GroupName    // those that exist, in the user's order
+	Extension       map[string]any // without private keys; shared, so not to be modified
 	Admin           bool
-	VirtualClusters []string // the user joins the group of that name for each
-	Extension       map[string]any
+	VirtualClusters []string
+	Storages        []StorageName
+	Version         string // changes with every change of the user, not with those of the groups
 }
 
-// Check names every fault of the order with InvalidParametersError.
-func (n NewUser) Check() error {
-	var faults []string
-	if len(n.Password) < minPasswordLength || len(n.Password) > maxPasswordLength {
-		faults = append(faults, "password: at least 6 characters, at most 1024")
+// Account shows the user, whose existing groups and their grants are given.
+func (u User) Account(groups []GroupName, grants Grants) Account {
+	return Account{
+		Name: u.Name, Email: u.Email, Groups: groups, Extension: withoutPrivate(u.Extension), Version: u.Version,
+		Admin: grants.Admin, VirtualClusters: grants.VirtualClusters, Storages: grants.Storages,
 	}
-	if n.Email != "" {
-		if a, err := mail.ParseAddress(n.Email); err != nil || a.Address != n.Email {
-			faults = append(faults, "email: expected an email address or nothing")
-		}
-	}
-	if len(faults) > 0 {
-		return Errorf(InvalidParametersError, "%s", strings.Join(faults, "; "))
-	}
-	return nil
-}
-
-// Profile is what users see of themselves. There is no secret in it.
-type Profile struct {
-	Name   UserName
-	Email  string
-	Groups []GroupName // those that exist, in the user's order
-	Admin  bool
 }
 
 // UserService manages users.
+//
+// Whoever is not signed in gets UnauthorizedUserError, and applications get ForbiddenUserError. So do others than administrators where it
+// says "administrators". A user whom there is none of is NoUserError, and a user whom others kept changing at the same time
+// ConflictUserError; changes made at once are else all applied, one after the other.
 type UserService interface {
-	// Profile tells who the caller is. UnauthorizedUserError when nobody is signed in, ForbiddenUserError for an application token.
-	Profile(ctx context.Context) (Profile, error)
+	// Users lists all users, sorted by name. Administrators only.
+	Users(ctx context.Context) ([]Account, error)
 
-	// CreateUser adds a user, as a member of the group "default" and of what the order says besides. Administrators only:
-	// ForbiddenUserError for others. ConflictUserError when the name is taken, InvalidParametersError when the order makes no sense,
-	// NoVirtualClusterError when there is no group for one of its virtual clusters.
+	// User finds one. Others than the user's own record are for administrators only.
+	User(ctx context.Context, name UserName) (Account, error)
+
+	// CreateUser adds a user, as a member of the group "default" and of what the order says besides. Administrators only.
+	// ConflictUserError when the name is taken, InvalidParametersError when the order makes no sense, NoVirtualClusterError when there
+	// is no group for one of its virtual clusters.
 	CreateUser(ctx context.Context, order NewUser) error
+
+	// ChangeUser applies a change and returns the user as it is then. A new password revokes the user's tokens, but for the caller's own
+	// and those of applications. Administrators only. OutdatedVersionError when the change names a version that is not the current one,
+	// InvalidParametersError when it makes no sense, NoVirtualClusterError.
+	ChangeUser(ctx context.Context, change UserChange) (Account, error)
+
+	// ChangeSelf applies a change of the caller's own record, as ChangeUser does. ForbiddenUserError when it names somebody else or a
+	// wrong old password, TooManyRequestsError after too many of those.
+	ChangeSelf(ctx context.Context, change SelfChange) (Account, error)
+
+	// DeleteUser removes a user and the user's tokens. Administrators only. RemoveAdminError when the user is an administrator.
+	DeleteUser(ctx context.Context, name UserName) error
+
+	// AddToGroup makes the user a member of a group. Administrators only. NoGroupError.
+	AddToGroup(ctx context.Context, name UserName, group GroupName) error
+
+	// RemoveFromGroup ends a membership; there may be none. Administrators only. NoGroupError when the group neither exists nor is
+	// among those of the user.
+	RemoveFromGroup(ctx context.Context, name UserName, group GroupName) error
+
+	// SetGroups makes the user a member of exactly these groups. Administrators only. NoGroupError names all that do not exist.
+	SetGroups(ctx context.Context, name UserName, groups []GroupName) error
 }

@@ -28,3 +28,24 @@ func (g *guard) Issue(ctx context.Context, lifetime time.Duration) (string, erro
 	}
 	return g.next.Tokens.Issue(ctx, lifetime)
 }
+
+func (g *guard) IssueApplication(ctx context.Context) (string, error) {
+	if err := pai.Person.Check(ctx); err != nil {
+		return "", err
+	}
+	return g.next.Tokens.IssueApplication(ctx)
+}
+
+func (g *guard) Tokens(ctx context.Context) ([]pai.Token, error) {
+	if err := pai.Person.Check(ctx); err != nil {
+		return nil, err
+	}
+	return g.next.Tokens.Tokens(ctx)
+}
+
+func (g *guard) Revoke(ctx context.Context, token string) (bool, error) {
+	if err := pai.Person.Check(ctx); err != nil {
+		return false, err
+	}
+	return g.next.Tokens.Revoke(ctx, token)
+}

@@ -40,14 +40,13 @@ func (a *Accounts) Login(ctx context.Context, c pai.Credentials) (pai.Session, e
 	if !matches {
 		return pai.Session{}, pai.Errorf(pai.IncorrectPasswordError, "Password is incorrect.")
 	}
-	a.byUser.giveBack(userKey(c.User))
-	a.byAddress.giveBack(c.Address)
+	a.giveBack(c)
 	if old && !a.options.KeepOldHashes {
 		if err := a.upgrade(ctx, user, c.Password); err != nil {
 			return pai.Session{}, err
 		}
 	}
-	token, err := a.issue(ctx, user.Name, false, lifetime)
+	token, err := a.issue(ctx, user.Name, lifetime)
 	return pai.Session{Token: token, User: user.Name, Admin: a.grants(user).Admin}, err
 }
 
@@ -77,6 +76,12 @@ func (a *Accounts) takeTry(c pai.Credentials) error {
 	return nil
 }
 
+// giveBack returns a try that was none: the password was right.
+func (a *Accounts) giveBack(c pai.Credentials) {
+	a.byUser.giveBack(userKey(c.User))
+	a.byAddress.giveBack(c.Address)
+}
+
 func (a *Accounts) verify(ctx context.Context, user pai.User, p pai.Password) (matches, old bool, err error) {
 	select {
 	case a.hashing <- struct{}{}:
@@ -88,17 +93,35 @@ func (a *Accounts) verify(ctx context.Context, user pai.User, p pai.Password) (m
 	return matches, old, nil
 }
 
+// hash makes the hash of a new password: one that the original can verify while it runs beside this server.
+func (a *Accounts) hash(ctx context.Context, user pai.UserName, p pai.Password) (pai.PasswordHash, error) {
+	select {
+	case a.hashing <- struct{}{}:
+		defer func() { <-a.hashing }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	if a.options.KeepOldHashes {
+		return pai.PasswordHash(originalHash(user, p)), nil
+	}
+	return hashPassword(p), nil
+}
+
 func (a *Accounts) upgrade(ctx context.Context, user pai.User, p pai.Password) error {
-	return a.cluster.SetPassword(ctx, user.Name, user.Password, hashPassword(p))
+	hash, err := a.hash(ctx, user.Name, p)
+	if err != nil {
+		return err
+	}
+	return a.cluster.SetPassword(ctx, user.Name, user.Password, hash)
 }
 
 // issue makes a token and lists it for its user.
-func (a *Accounts) issue(ctx context.Context, user pai.UserName, application bool, lifetime time.Duration) (string, error) {
-	token, err := a.signer.issue(user, application, lifetime)
+func (a *Accounts) issue(ctx context.Context, user pai.UserName, lifetime time.Duration) (string, error) {
+	token, err := a.signer.issue(user, false, lifetime)
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
-	return token, a.cluster.AddToken(ctx, user, token, a.prune)
+	return token, a.cluster.AddToken(ctx, user, token, func(listed []string) ([]string, error) { return a.prune(listed), nil })
 }
 
 // maxSessions bounds the tokens that a user has from logins, so that a script that logs in all day does not fill the Secret.
@@ -128,11 +151,6 @@ func (a *Accounts) prune(listed []string) (drop []string) {
 	return drop
 }
 
-// IssueApplicationToken makes a token for a user's programs. It is good for jobs only and does not expire.
-func (a *Accounts) IssueApplicationToken(ctx context.Context, user pai.UserName) (string, error) {
-	return a.issue(ctx, user, true, 0)
-}
-
 // Issue makes another token for the caller. The guard decides who may.
 func (a *Accounts) Issue(ctx context.Context, lifetime time.Duration) (string, error) {
 	caller, err := pai.CallerFrom(ctx)
@@ -142,7 +160,7 @@ func (a *Accounts) Issue(ctx context.Context, lifetime time.Duration) (string, e
 	if lifetime, err = checkLifetime(lifetime); err != nil {
 		return "", err
 	}
-	return a.issue(ctx, caller.User, false, lifetime)
+	return a.issue(ctx, caller.User, lifetime)
 }
 
 // Logout revokes the token that the caller came with. The guard decides who may.

@@ -3,27 +3,10 @@ package auth
 import (
 	"context"
 	"slices"
+	"strings"
 
 	pai "github.com/pai-storage/pai-storage"
 )
-
-// Profile tells who the caller is. The guard decides who may.
-func (a *Accounts) Profile(ctx context.Context) (pai.Profile, error) {
-	caller, err := pai.CallerFrom(ctx)
-	if err != nil {
-		return pai.Profile{}, err
-	}
-	user, err := a.cluster.User(ctx, caller.User)
-	if err != nil {
-		return pai.Profile{}, err
-	}
-	groups := a.cluster.GroupsOf(user)
-	profile := pai.Profile{Name: user.Name, Email: user.Email, Admin: pai.GrantsOf(groups).Admin}
-	for _, g := range groups {
-		profile.Groups = append(profile.Groups, g.Name)
-	}
-	return profile, nil
-}
 
 func (a *Accounts) grants(u pai.User) pai.Grants { return pai.GrantsOf(a.cluster.GroupsOf(u)) }
 
@@ -36,28 +19,231 @@ func (a *Accounts) Grants(ctx context.Context, name pai.UserName) (pai.Grants, e
 	return a.grants(u), nil
 }
 
+// memberships is what a list of groups comes to.
+type memberships struct {
+	groups []pai.GroupName // those that exist
+	grants pai.Grants
+}
+
+func (a *Accounts) memberships(u pai.User) memberships {
+	groups := a.cluster.GroupsOf(u)
+	m := memberships{groups: make([]pai.GroupName, len(groups)), grants: pai.GrantsOf(groups)}
+	for i, g := range groups {
+		m.groups[i] = g.Name
+	}
+	return m
+}
+
+func (a *Accounts) account(u pai.User) pai.Account {
+	m := a.memberships(u)
+	return u.Account(m.groups, m.grants)
+}
+
+// Users lists all users. What groups grant is added up once for each list of groups that occurs, not for each user.
+func (a *Accounts) Users(context.Context) ([]pai.Account, error) {
+	users := a.cluster.Users()
+	out := make([]pai.Account, len(users))
+	known := map[string]memberships{}
+	var key strings.Builder
+	for i, u := range users {
+		key.Reset()
+		for _, g := range u.Groups {
+			key.WriteString(string(g))
+			key.WriteByte(0)
+		}
+		m, ok := known[key.String()]
+		if !ok {
+			m = a.memberships(u)
+			known[key.String()] = m
+		}
+		out[i] = u.Account(m.groups, m.grants)
+	}
+	return out, nil
+}
+
+// User finds one. NoUserError.
+func (a *Accounts) User(ctx context.Context, name pai.UserName) (pai.Account, error) {
+	u, err := a.cluster.User(ctx, name)
+	if err != nil {
+		return pai.Account{}, err
+	}
+	return a.account(u), nil
+}
+
+// group finds a group for the rules about memberships.
+func (a *Accounts) group(ctx context.Context) func(pai.GroupName) (pai.Group, bool) {
+	return func(name pai.GroupName) (pai.Group, bool) {
+		g, err := a.cluster.Group(ctx, name)
+		return g, err == nil
+	}
+}
+
 // CreateUser adds a user. See [pai.UserService] for the errors.
 func (a *Accounts) CreateUser(ctx context.Context, order pai.NewUser) error {
 	if err := order.Check(); err != nil {
 		return err
 	}
-	groups := []pai.GroupName{pai.DefaultGroup}
-	if order.Admin {
-		groups = append(groups, pai.AdminGroup)
-	}
-	for _, vc := range order.VirtualClusters {
-		g, err := a.cluster.Group(ctx, pai.GroupName(vc))
-		if err != nil || !slices.Contains(g.ACLs().VirtualClusters, vc) || g.ACLs().Admin {
-			return pai.Errorf(pai.NoVirtualClusterError, "Virtual cluster %s is not found.", vc)
-		}
-		if !slices.Contains(groups, g.Name) {
-			groups = append(groups, g.Name)
-		}
+	groups, err := order.Groups(a.group(ctx))
+	if err != nil {
+		return err
 	}
 	if _, err := a.cluster.User(ctx, order.Name); err == nil { // before the costly hash
 		return pai.Errorf(pai.ConflictUserError, "User name %s already exists.", order.Name)
 	}
-	return a.cluster.CreateUser(ctx, pai.User{
-		Name: order.Name, Email: order.Email, Password: hashPassword(order.Password), Groups: groups, Extension: order.Extension,
+	hash, err := a.hash(ctx, order.Name, order.Password)
+	if err != nil {
+		return err
+	}
+	return a.cluster.CreateUser(ctx, pai.User{Name: order.Name, Email: order.Email, Password: hash, Groups: groups, Extension: order.Extension})
+}
+
+// ChangeUser applies a change. See [pai.UserService] for the errors.
+func (a *Accounts) ChangeUser(ctx context.Context, change pai.UserChange) (pai.Account, error) {
+	if err := change.Check(); err != nil {
+		return pai.Account{}, err
+	}
+	return a.change(ctx, change, func(pai.User) error { return nil })
+}
+
+// ChangeSelf applies a change of the caller's own record. The guard has compared the names.
+func (a *Accounts) ChangeSelf(ctx context.Context, change pai.SelfChange) (pai.Account, error) {
+	if err := change.Check(); err != nil {
+		return pai.Account{}, err
+	}
+	if change.NewPassword == nil {
+		return a.change(ctx, change.UserChange(), func(pai.User) error { return nil })
+	}
+	user, err := a.verifyOld(ctx, change)
+	if err != nil {
+		return pai.Account{}, err
+	}
+	return a.change(ctx, change.UserChange(), func(u pai.User) error {
+		if u.Password != user.Password {
+			return pai.Errorf(pai.ConflictUserError, "The password of %s has just been changed by others: try again.", u.Name)
+		}
+		return nil
 	})
+}
+
+// verifyOld checks the old password, with the limit on guessing that logins have, and returns the user that it is the password of.
+func (a *Accounts) verifyOld(ctx context.Context, change pai.SelfChange) (pai.User, error) {
+	try := pai.Credentials{User: change.Name, Address: pai.OriginFrom(ctx).Address}
+	if err := a.takeTry(try); err != nil {
+		return pai.User{}, err
+	}
+	user, err := a.cluster.User(ctx, change.Name)
+	if err != nil {
+		return pai.User{}, err
+	}
+	matches, _, err := a.verify(ctx, user, *change.OldPassword)
+	if err != nil {
+		return pai.User{}, err
+	}
+	if !matches {
+		return pai.User{}, pai.Errorf(pai.ForbiddenUserError, "oldPassword: the password is incorrect")
+	}
+	a.giveBack(try)
+	return user, nil
+}
+
+// change applies a checked change to the user as allow agrees to it, and signs the user out where the password is a new one.
+func (a *Accounts) change(ctx context.Context, change pai.UserChange, allow func(pai.User) error) (pai.Account, error) {
+	var hash pai.PasswordHash
+	if change.Password != nil {
+		if _, err := a.cluster.User(ctx, change.Name); err != nil { // before the costly hash
+			return pai.Account{}, err
+		}
+		var err error
+		if hash, err = a.hash(ctx, change.Name, *change.Password); err != nil {
+			return pai.Account{}, err
+		}
+	}
+	u, err := a.cluster.ChangeUser(ctx, change.Name, change.Version, func(u pai.User) (pai.User, error) {
+		if err := allow(u); err != nil {
+			return u, err
+		}
+		out, err := u.Apply(change, a.group(ctx))
+		if change.Password != nil {
+			out.Password = hash
+		}
+		return out, err
+	})
+	if err != nil {
+		return pai.Account{}, err
+	}
+	if change.Password != nil {
+		if err := a.signOut(ctx, u.Name); err != nil {
+			return pai.Account{}, err
+		}
+	}
+	return a.account(u), nil
+}
+
+// DeleteUser removes a user and the user's tokens. NoUserError, RemoveAdminError.
+func (a *Accounts) DeleteUser(ctx context.Context, name pai.UserName) error {
+	return a.cluster.DeleteUser(ctx, name, func(u pai.User) error {
+		if a.grants(u).Admin {
+			return pai.Errorf(pai.RemoveAdminError, "Admin %s is not allowed to remove.", name)
+		}
+		return nil
+	})
+}
+
+// AddToGroup makes a user a member of a group. NoUserError, NoGroupError.
+func (a *Accounts) AddToGroup(ctx context.Context, name pai.UserName, group pai.GroupName) error {
+	if err := a.groupsExist(ctx, group); err != nil {
+		return err
+	}
+	return a.changeGroups(ctx, name, func(groups []pai.GroupName) ([]pai.GroupName, error) {
+		if slices.Contains(groups, group) {
+			return groups, nil
+		}
+		return append(slices.Clone(groups), group), nil
+	})
+}
+
+// RemoveFromGroup ends a membership, even one in a group that is no more. NoUserError, NoGroupError.
+func (a *Accounts) RemoveFromGroup(ctx context.Context, name pai.UserName, group pai.GroupName) error {
+	return a.changeGroups(ctx, name, func(groups []pai.GroupName) ([]pai.GroupName, error) {
+		if !slices.Contains(groups, group) {
+			return groups, a.groupsExist(ctx, group)
+		}
+		return slices.DeleteFunc(slices.Clone(groups), func(g pai.GroupName) bool { return g == group }), nil
+	})
+}
+
+// SetGroups makes a user a member of exactly these groups. NoUserError, NoGroupError.
+func (a *Accounts) SetGroups(ctx context.Context, name pai.UserName, groups []pai.GroupName) error {
+	if err := a.groupsExist(ctx, groups...); err != nil {
+		return err
+	}
+	var wanted []pai.GroupName
+	for _, g := range groups {
+		if !slices.Contains(wanted, g) {
+			wanted = append(wanted, g)
+		}
+	}
+	return a.changeGroups(ctx, name, func([]pai.GroupName) ([]pai.GroupName, error) { return wanted, nil })
+}
+
+func (a *Accounts) changeGroups(ctx context.Context, name pai.UserName, change func([]pai.GroupName) ([]pai.GroupName, error)) error {
+	_, err := a.cluster.ChangeUser(ctx, name, "", func(u pai.User) (_ pai.User, err error) {
+		u.Groups, err = change(u.Groups)
+		return u, err
+	})
+	return err
+}
+
+// groupsExist names all that do not with NoGroupError.
+func (a *Accounts) groupsExist(ctx context.Context, groups ...pai.GroupName) error {
+	var missing []string
+	for _, name := range groups {
+		if _, err := a.cluster.Group(ctx, name); err != nil {
+			missing = append(missing, err.Error())
+		}
+	}
+	if len(missing) > 0 {
+		return pai.Errorf(pai.NoGroupError, "%s", strings.Join(missing, " "))
+	}
+	return nil
 }

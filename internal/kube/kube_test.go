@@ -145,7 +145,7 @@ func TestTokensOfManyLoginsAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			if err := c.AddToken(t.Context(), "alice", fmt.Sprint(i), func([]string) []string { return nil }); err != nil {
+			if err := c.AddToken(t.Context(), "alice", fmt.Sprint(i), func([]string) ([]string, error) { return nil, nil }); err != nil {
 				t.Error(err)
 			}
 		})

@@ -15,8 +15,8 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 )
 
-// tokenList is the valid tokens of one user.
-type tokenList map[string]bool
+// tokenList is the valid tokens of one user, with the ids that they are listed under.
+type tokenList map[string]string
 
 func parseTokens(obj any) (tokenList, error) {
 	s, err := secretOf(obj)
@@ -24,8 +24,8 @@ func parseTokens(obj any) (tokenList, error) {
 		return nil, err
 	}
 	list := tokenList{}
-	for _, token := range s.Data {
-		list[string(token)] = true
+	for id, token := range s.Data {
+		list[string(token)] = id
 	}
 	return list, nil
 }
@@ -33,29 +33,56 @@ func parseTokens(obj any) (tokenList, error) {
 // TokenListed tells whether a token is among the user's valid ones.
 func (c *Cluster) TokenListed(user pai.UserName, token string) bool {
 	list, _ := c.tokens.get(objectName(user))
-	return list[token]
+	_, listed := list[token]
+	return listed
 }
 
-// AddToken lists a token for its user, and takes those off that prune picks among the ones listed before.
-func (c *Cluster) AddToken(ctx context.Context, user pai.UserName, token string, prune func(listed []string) (drop []string)) error {
+// Tokens returns the tokens that are listed for a user, each with its id.
+func (c *Cluster) Tokens(user pai.UserName) map[string]string {
+	list, _ := c.tokens.get(objectName(user))
+	return maps.Clone(list)
+}
+
+// AddToken lists a token for its user. Admit sees those listed before and picks the ones to take off, or refuses the new one.
+func (c *Cluster) AddToken(ctx context.Context, user pai.UserName, token string, admit func(listed []string) (drop []string, err error)) error {
+	_, err := c.addToken(ctx, user, token, admit)
+	return err
+}
+
+// AddApplicationToken is [Cluster.AddToken] for a token that stays, so the audit trail is told.
+func (c *Cluster) AddApplicationToken(ctx context.Context, user pai.UserName, token string, admit func(listed []string) (drop []string, err error)) error {
+	id, err := c.addToken(ctx, user, token, admit)
+	if err == nil {
+		c.record(ctx, pai.AuditCreate, "token", tokenRecordName(user, id), nil, map[string]any{"user": user, "application": true})
+	}
+	return err
+}
+
+// tokenRecordName is what the audit trail calls a token.
+func tokenRecordName(user pai.UserName, id string) string { return string(user) + "/" + id }
+
+func (c *Cluster) addToken(ctx context.Context, user pai.UserName, token string, admit func([]string) ([]string, error)) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	id := newID()
+	id = newID()
 	written, err := c.changeTokens(ctx, user, func(s *corev1.Secret) (bool, error) {
 		listed := make([]string, 0, len(s.Data))
 		for _, old := range s.Data {
 			listed = append(listed, string(old))
 		}
-		drop := prune(listed)
+		drop, err := admit(listed)
+		if err != nil {
+			return false, err
+		}
 		maps.DeleteFunc(s.Data, func(_ string, old []byte) bool { return slices.Contains(drop, string(old)) })
 		s.Data[id] = []byte(token)
 		return true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("add a token of %s: %w", user, err)
+		return "", fmt.Errorf("add a token of %s: %w", user, err)
 	}
 	c.tokens.await(ctx, written.Name, written.ResourceVersion)
-	return nil
+	return id, nil
 }
 
 // changeTokens changes the token list of a user, and makes one for a user without.
@@ -78,24 +105,57 @@ func (c *Cluster) changeTokens(ctx context.Context, user pai.UserName, change fu
 
 // RemoveToken takes a token off its user's list. It is no error when it is not there.
 func (c *Cluster) RemoveToken(ctx context.Context, user pai.UserName, token string) error {
+	_, err := c.removeTokens(ctx, user, func(_, listed string) bool { return listed == token })
+	return err
+}
+
+// RevokeTokens takes those tokens off a user's list that pick names, tells the audit trail, and returns the ids of them.
+func (c *Cluster) RevokeTokens(ctx context.Context, user pai.UserName, pick func(id, token string) bool) ([]string, error) {
+	removed, err := c.removeTokens(ctx, user, pick)
+	for _, id := range removed {
+		c.record(ctx, pai.AuditDelete, "token", tokenRecordName(user, id), map[string]any{"user": user}, nil)
+	}
+	return removed, err
+}
+
+func (c *Cluster) removeTokens(ctx context.Context, user pai.UserName, pick func(id, token string) bool) (removed []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	written, err := c.changeSecret(ctx, TokenNamespace, objectName(user), func(s *corev1.Secret) (bool, error) {
-		before := len(s.Data)
-		for key, listed := range s.Data {
-			if string(listed) == token {
-				delete(s.Data, key)
+		removed = nil
+		for id, listed := range s.Data {
+			if pick(id, string(listed)) {
+				delete(s.Data, id)
+				removed = append(removed, id)
 			}
 		}
-		return len(s.Data) != before, nil
+		return len(removed) > 0, nil
 	})
 	if apierrors.IsNotFound(err) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("remove a token of %s: %w", user, err)
+		return nil, fmt.Errorf("remove tokens of %s: %w", user, err)
 	}
 	c.tokens.await(ctx, written.Name, written.ResourceVersion)
+	slices.Sort(removed)
+	return removed, nil
+}
+
+// removeAllTokens removes a user's whole list.
+func (c *Cluster) removeAllTokens(ctx context.Context, user pai.UserName) error {
+	secrets := c.client.CoreV1().Secrets(TokenNamespace)
+	s, err := secrets.Get(ctx, objectName(user), metav1.GetOptions{})
+	if err == nil {
+		err = secrets.Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID}})
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("remove the tokens of %s: %w", user, err)
+	}
+	c.tokens.awaitGone(ctx, s.Name, s.ResourceVersion)
 	return nil
 }
 

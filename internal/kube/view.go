@@ -22,6 +22,7 @@ type view[T any] struct {
 
 	mu      sync.RWMutex
 	items   map[string]item[T]
+	order   []string                   // the names of items, sorted; nil when it has to be made anew
 	groups  map[string]map[string]bool // group -> names
 	changed chan struct{}              // closed at the next change
 }
@@ -72,6 +73,9 @@ func (v *view[T]) put(obj any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.ungroup(meta.GetName())
+	if _, known := v.items[meta.GetName()]; !known {
+		v.order = nil
+	}
 	v.items[meta.GetName()] = item[T]{value: value, ok: err == nil, version: meta.GetResourceVersion()}
 	if v.group != nil && err == nil {
 		group := v.group(value)
@@ -95,6 +99,7 @@ func (v *view[T]) drop(obj any) {
 	defer v.mu.Unlock()
 	v.ungroup(meta.GetName())
 	delete(v.items, meta.GetName())
+	v.order = nil
 	v.announce()
 }
 
@@ -126,10 +131,13 @@ func (v *view[T]) get(name string) (T, bool) {
 
 // all returns every item, sorted by object name.
 func (v *view[T]) all() []T {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	var out []T
-	for _, name := range slices.Sorted(maps.Keys(v.items)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.order == nil {
+		v.order = slices.Sorted(maps.Keys(v.items))
+	}
+	out := make([]T, 0, len(v.order))
+	for _, name := range v.order {
 		if it := v.items[name]; it.ok {
 			out = append(out, it.value)
 		}
@@ -175,6 +183,24 @@ func (v *view[T]) await(ctx context.Context, name, version string) {
 			return
 		}
 		seen = seen || exists
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitGone waits until the view has seen that the given version of an object is no more. It gives up with the context.
+func (v *view[T]) awaitGone(ctx context.Context, name, version string) {
+	for {
+		v.mu.RLock()
+		it, exists := v.items[name]
+		changed := v.changed
+		v.mu.RUnlock()
+		if !exists || (it.version != version && notOlder(it.version, version)) {
+			return
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

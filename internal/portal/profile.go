@@ -10,7 +10,7 @@ import (
 // profileData is the page of who is signed in.
 type profileData struct {
 	Caller  pai.Caller
-	Profile pai.Profile
+	Account pai.Account
 	Server  string // how this browser reaches the server
 	Token   string // a new one, shown this once
 	Until   time.Time
@@ -39,7 +39,7 @@ func (p *Portal) profilePage(w http.ResponseWriter, r *http.Request, data profil
 	if data.Caller, err = pai.CallerFrom(r.Context()); err != nil {
 		return err
 	}
-	if data.Profile, err = p.services.Users.Profile(r.Context()); err != nil {
+	if data.Account, err = p.services.Users.User(r.Context(), data.Caller.User); err != nil {
 		return err
 	}
 	scheme := "http"

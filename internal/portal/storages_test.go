@@ -23,12 +23,12 @@ type fixed struct {
 	pai.UserService
 	caller   pai.Caller
 	storages []pai.Storage
-	profile  pai.Profile
+	account  pai.Account
 }
 
 func (f fixed) Authenticate(context.Context, string) (pai.Caller, error) { return f.caller, nil }
 func (f fixed) Storages(context.Context) ([]pai.Storage, error)          { return f.storages, nil }
-func (f fixed) Profile(context.Context) (pai.Profile, error)             { return f.profile, nil }
+func (f fixed) User(context.Context, pai.UserName) (pai.Account, error)  { return f.account, nil }
 
 // page is what the services look like in a browser.
 func (f fixed) page(t *testing.T, path string) string {
@@ -53,7 +53,7 @@ func TestHostileNames(t *testing.T) {
 			{Name: hostile, Type: hostile, Bound: true, Default: true, Data: map[string]string{hostile: hostile}},
 			{Name: "null", Type: pai.StorageNFS, Data: map[string]string{"server": hostile, "path": hostile}, Reason: hostile},
 		},
-		profile: pai.Profile{Name: hostile, Email: hostile, Groups: []pai.GroupName{hostile}},
+		account: pai.Account{Name: hostile, Email: hostile, Groups: []pai.GroupName{hostile}},
 	}
 	for _, path := range []string{"/", "/profile"} {
 		text := f.page(t, path)

@@ -32,6 +32,7 @@ var statuses = map[pai.Code]int{
 	pai.NoUserError:            http.StatusNotFound,
 	pai.NoVirtualClusterError:  http.StatusNotFound,
 	pai.OutdatedVersionError:   http.StatusPreconditionFailed,
+	pai.RemoveAdminError:       http.StatusForbidden,
 	pai.TooManyRequestsError:   http.StatusTooManyRequests,
 	pai.UnauthorizedUserError:  http.StatusUnauthorized,
 	pai.UnavailableError:       http.StatusServiceUnavailable,
@@ -43,6 +44,7 @@ var exceptions = map[string]map[pai.Code]int{
 	"basicLogin": {pai.NoUserError: http.StatusBadRequest},
 	"createJob":  {pai.NoStorageError: http.StatusBadRequest, pai.NoVirtualClusterError: http.StatusBadRequest},
 	"createUser": {pai.NoVirtualClusterError: http.StatusBadRequest},
+	"updateUser": {pai.NoVirtualClusterError: http.StatusBadRequest},
 }
 
 func statusOf(operation string, code pai.Code) int {

@@ -89,6 +89,7 @@ func (s *Server) OpenAPI() *huma.OpenAPI { return s.api.OpenAPI() }
 func (s *Server) operations() {
 	s.infoOperations()
 	s.loginOperations()
+	s.tokenOperations()
 	s.userOperations()
 	s.groupOperations()
 	s.storageOperations()

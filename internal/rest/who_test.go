@@ -31,6 +31,9 @@ const (
 
 var callerNames = [callers]string{"anonymous", "garbage token", "revoked token", "expired token", "application token", "other user", "user", "admin"}
 
+// people are those callers who signed in themselves.
+var people = map[int]pai.UserName{bob: "bob", alice: "alice", admin: "admin"}
+
 // whoRow is what each caller gets.
 type whoRow struct {
 	path   string // with values for the parameters
@@ -79,12 +82,33 @@ func whoTokens() map[string]whoRow {
 	return map[string]whoRow{
 		"basicLogin": {path: "/api/v2/authn/basic/login", typ: "application/json", body: `{"username":"bob","password":"secret-bob"}`,
 			status: [callers]int{200, 200, 200, 200, 200, 200, 200, 200}},
+		"getTokens":              {path: "/api/v2/tokens", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"createApplicationToken": {path: "/api/v2/tokens/application", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"deleteToken": {path: "/api/v2/tokens/" + aliceSays, // unsigned, but it says that it is alice's
+			status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
 		"basicLogout": {path: "/api/v2/authn/basic/logout", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
 	}
 }
 
+// aliceSays is a token in form that nobody signed: {"alg":"HS256"}.{"username":"alice"}.
+const aliceSays = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VybmFtZSI6ImFsaWNlIn0.AAAA"
+
 func whoUsers() map[string]whoRow {
+	const typ = "application/json"
+	forAdmins := func(status int) [callers]int {
+		return [callers]int{no401, no401, no401, no401, no403, no403, no403, status}
+	}
 	return map[string]whoRow{
+		"getAllUser":  {path: "/api/v2/users", status: forAdmins(200)},
+		"updateUser":  {path: "/api/v2/users", typ: typ, body: `{"data":{"username":"alice","email":"a@b.c"},"patch":true}`, status: forAdmins(201)},
+		"getUserSelf": {path: "/api/v2/users/me", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"updateUserSelf": {path: "/api/v2/users/me", typ: typ, body: `{"data":{"username":"SELF","email":"a@b.c"},"patch":true}`,
+			status: [callers]int{no401, no401, no401, no401, no403, 201, 201, 201}},
+		"getUser":             {path: "/api/v2/users/alice", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"deleteUser":          {path: "/api/v2/users/nobody", status: forAdmins(404)},
+		"updateUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"research"}`, status: forAdmins(201)},
+		"deleteUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"research"}`, status: forAdmins(201)},
+		"updateUserGrouplist": {path: "/api/v2/users/bob/grouplist", typ: typ, body: `{"grouplist":["default"]}`, status: forAdmins(201)},
 		"createUser": {path: "/api/v2/users", typ: "application/json", body: `{"username":"carol","password":"secret-carol"}`,
 			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
 	}
@@ -199,6 +223,7 @@ func testWho(t *testing.T, s *servertest.Server, method string, row whoRow) {
 	for caller := range callers {
 		for _, prefix := range []string{"", "/rest-server"} {
 			body := strings.ReplaceAll(row.body, "CALLER", fmt.Sprintf("%d-%d", caller, len(prefix)))
+			body = strings.ReplaceAll(body, "SELF", string(people[caller]))
 			body = strings.ReplaceAll(body, "carol", "carol"+fmt.Sprint(len(prefix)))
 			resp, text := do(t, s, method, prefix+row.path, row.typ, body, authorization(t, s, caller))
 			if resp.StatusCode != row.status[caller] {
@@ -251,7 +276,7 @@ func authorization(t *testing.T, s *servertest.Server, caller int) string {
 		}
 		return "Bearer " + token
 	}
-	return "Bearer " + s.Token(t, map[int]pai.UserName{bob: "bob", alice: "alice", admin: "admin"}[caller])
+	return "Bearer " + s.Token(t, people[caller])
 }
 
 // listed signs claims with the server's own key and lists the token for the user.
@@ -261,7 +286,7 @@ func listed(t *testing.T, s *servertest.Server, user pai.UserName, c jwt.MapClai
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Cluster.AddToken(t.Context(), user, token, func([]string) []string { return nil }); err != nil {
+	if err := s.Cluster.AddToken(t.Context(), user, token, func([]string) ([]string, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}
 	return token
