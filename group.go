@@ -95,7 +95,50 @@ func (g Group) Apply(c GroupChange) (Group, error) {
 	if c.ExternalName != nil {
 		out.ExternalName = *c.ExternalName
 	}
-	return out, out.checkACLs()
+	if err := out.checkACLs(); err != nil {
+		return out, err
+	}
+	if g.Name == AdminGroup && g.ACLs().Admin && !out.ACLs().Admin {
+		return out, Errorf(ForbiddenUserError, "Group %s must keep acls.admin: without it there would be no administrator left to undo this.", AdminGroup)
+	}
+	return out, nil
+}
+
+// NewGroup checks the order to make a group, and fills in what it leaves out. InvalidParametersError names every fault.
+func NewGroup(name GroupName, c GroupChange) (Group, error) {
+	if _, err := ParseGroupName(string(name)); err != nil {
+		return Group{}, err
+	}
+	nothing := map[string]any{"acls": map[string]any{"admin": false, "virtualClusters": []any{}, "storageConfigs": []any{}}}
+	c.Patch = true
+	return Group{Name: name, Extension: nothing}.Apply(c)
+}
+
+// Granted returns the group with one more storage, and whether that is a change.
+func (g Group) Granted(name StorageName) (Group, bool) {
+	storages := g.ACLs().StorageConfigs
+	if slices.Contains(storages, name) {
+		return g, false
+	}
+	return g.withStorages(append(storages, name)), true
+}
+
+// Revoked returns the group with one storage less, and whether that is a change.
+func (g Group) Revoked(name StorageName) (Group, bool) {
+	storages := g.ACLs().StorageConfigs
+	if !slices.Contains(storages, name) {
+		return g, false
+	}
+	return g.withStorages(slices.DeleteFunc(storages, func(s StorageName) bool { return s == name })), true
+}
+
+func (g Group) withStorages(names []StorageName) Group {
+	list := make([]any, len(names))
+	for i, name := range names {
+		list[i] = string(name)
+	}
+	g.Extension = merge(g.Extension, map[string]any{"acls": map[string]any{"storageConfigs": list}})
+	return g
 }
 
 // merge returns old with change laid over it: objects are merged key by key, null deletes a key, and everything else, lists included,
@@ -205,14 +248,48 @@ func appendNew[T comparable](list []T, items ...T) []T {
 	return list
 }
 
+// Member is a user in a group.
+type Member struct {
+	Name  UserName
+	Admin bool // an administrator, by this group or another one
+}
+
+// GrantResult is what a grant or its revocation did.
+type GrantResult struct {
+	Group   Group
+	Changed bool   // false: the group had the storage already, or had not
+	Warning string // why the storage cannot be used yet; "" when it can
+}
+
 // GroupService finds and changes groups.
 type GroupService interface {
+	// Groups lists all groups, sorted by name. UnauthorizedUserError when nobody is signed in.
+	Groups(ctx context.Context) ([]Group, error)
+
 	// Group finds one. NoGroupError when there is none of that name, UnauthorizedUserError when nobody is signed in.
 	Group(ctx context.Context, name GroupName) (Group, error)
+
+	// Members lists the users of a group, sorted by name. Administrators only: ForbiddenUserError for others. NoGroupError.
+	Members(ctx context.Context, name GroupName) ([]Member, error)
+
+	// CreateGroup adds a group and returns it. Nobody is a member of it yet. Administrators only: ForbiddenUserError for others.
+	// ConflictGroupError when the name is taken, InvalidParametersError when the order makes no sense.
+	CreateGroup(ctx context.Context, order Group) (Group, error)
 
 	// ChangeGroup applies a change and returns the group as it is then. Changes made at the same time are all applied, one after the
 	// other. Administrators only: ForbiddenUserError for others. NoGroupError when there is no such group, OutdatedVersionError when
 	// the change names a version that is not the current one, ConflictGroupError when others kept changing it,
 	// InvalidParametersError when the result makes no sense.
 	ChangeGroup(ctx context.Context, change GroupChange) (Group, error)
+
+	// DeleteGroup removes a group and takes it off the lists of its members. Administrators only; ForbiddenUserError for others, and for
+	// the groups that every cluster has. NoGroupError. When it fails half-way the group grants nothing any more, and it can be called again.
+	DeleteGroup(ctx context.Context, name GroupName) error
+
+	// GrantStorage lets the members of a group mount a storage. One that is not bound yet can be granted; the result warns. Administrators only:
+	// ForbiddenUserError for others. NoGroupError, NoStorageError, ConflictGroupError as for ChangeGroup.
+	GrantStorage(ctx context.Context, group GroupName, storage StorageName) (GrantResult, error)
+
+	// RevokeStorage takes a storage from a group. NoStorageError when it was not granted and does not exist; the others as for GrantStorage.
+	RevokeStorage(ctx context.Context, group GroupName, storage StorageName) (GrantResult, error)
 }

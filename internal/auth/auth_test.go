@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func accounts(t *testing.T, o Options) (*Accounts, *kube.Cluster) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: kube.UserNamespace, Name: "61646d696e"},
 		Data: map[string][]byte{"username": []byte("admin"), "email": []byte(""), "password": []byte(originalOfAdmin),
 			"grouplist": []byte(`["default","admingroup"]`), "extension": []byte(`{"virtualCluster":["default"]}`)},
-	})
+	}, groupSecret(pai.DefaultGroup, `{"acls":{"admin":false}}`), groupSecret(pai.AdminGroup, `{"acls":{"admin":true}}`))
 	cluster, err := kube.New(client, kube.Options{JobsNamespace: "default"})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +59,14 @@ func accounts(t *testing.T, o Options) (*Accounts, *kube.Cluster) {
 		t.Fatal(err)
 	}
 	return NewAccounts(cluster, []byte(strings.Repeat("k", 64)), o), cluster
+}
+
+// groupSecret is a group as the original keeps it.
+func groupSecret(name pai.GroupName, extension string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: kube.GroupNamespace, Name: hex.EncodeToString([]byte(name))},
+		Data:       map[string][]byte{"groupname": []byte(name), "extension": []byte(extension)},
+	}
 }
 
 func TestLoginUpgradesOldHashes(t *testing.T) {
@@ -203,13 +212,7 @@ func FuzzTokens(f *testing.F) {
 
 // TestOwnAffairs: who may see the own profile and make tokens, the forbidden callers first.
 func TestOwnAffairs(t *testing.T) {
-	a, cluster := accounts(t, Options{})
-	for _, name := range []pai.GroupName{pai.DefaultGroup, pai.AdminGroup} {
-		acls := map[string]any{"acls": map[string]any{"admin": name == pai.AdminGroup}}
-		if err := cluster.CreateGroup(t.Context(), pai.Group{Name: name, Extension: acls}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	a, _ := accounts(t, Options{})
 	services := Guard(pai.Services{Users: a, Tokens: a}, a)
 	caller := func(c pai.Caller) context.Context { return pai.WithCaller(t.Context(), c) }
 	person := caller(pai.Caller{User: "admin"})

@@ -47,7 +47,7 @@ func createGroups(ctx context.Context, cluster *kube.Cluster) error {
 		if _, err := cluster.Group(ctx, g.Name); err == nil {
 			continue
 		}
-		if err := cluster.CreateGroup(ctx, g); err != nil && pai.CodeOf(err) != pai.ConflictGroupError {
+		if _, err := cluster.CreateGroup(ctx, g); err != nil && pai.CodeOf(err) != pai.ConflictGroupError {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ func entries(t *testing.T, c *Cluster, q pai.AuditQuery) []pai.AuditEntry {
 func TestAuditSaysWhatChanged(t *testing.T) {
 	c := started(t)
 	ctx := by(t, "admin")
-	if err := c.CreateGroup(ctx, pai.Group{Name: "g", Description: "one", Extension: map[string]any{"kept": "as it is"}}); err != nil {
+	if _, err := c.CreateGroup(ctx, pai.Group{Name: "g", Description: "one", Extension: map[string]any{"kept": "as it is"}}); err != nil {
 		t.Fatal(err)
 	}
 	two := "two"
@@ -160,7 +160,7 @@ func TestAuditDoesNotStopChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, c)
-	if err := c.CreateGroup(by(t, "admin"), pai.Group{Name: "g"}); err != nil {
+	if _, err := c.CreateGroup(by(t, "admin"), pai.Group{Name: "g"}); err != nil {
 		t.Fatal(err)
 	}
 	if text := log.String(); !strings.Contains(text, "not kept in the cluster") || !strings.Contains(text, `"name":"g"`) {

@@ -30,6 +30,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -84,7 +85,8 @@ type Cluster struct {
 
 	trail *trail
 
-	groupTurn chan struct{} // group writes of one server go one after the other, so that they conflict with other servers' only
+	turnsLock sync.Mutex
+	turns     map[string]*turns // by object name of a group
 
 	informers []cache.SharedIndexInformer
 	synced    []cache.InformerSynced
@@ -101,7 +103,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	if o.SystemNamespace == "" {
 		o.SystemNamespace = SystemNamespace
 	}
-	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, groupTurn: make(chan struct{}, 1)}
+	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, turns: map[string]*turns{}}
 	c.trail = &trail{cluster: c, queue: make(chan order, trailQueue)}
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)

@@ -91,7 +91,7 @@ func TestTakeOver(t *testing.T) {
 func TestWritersReadWhatTheyWrote(t *testing.T) {
 	c := started(t)
 	ctx := t.Context()
-	if err := c.CreateGroup(ctx, pai.Group{Name: "g"}); err != nil {
+	if _, err := c.CreateGroup(ctx, pai.Group{Name: "g"}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {
@@ -103,7 +103,7 @@ func TestWritersReadWhatTheyWrote(t *testing.T) {
 			t.Fatalf("wrote %s, read %s, %v", text, g.Description, err)
 		}
 	}
-	if err := c.CreateGroup(ctx, pai.Group{Name: "g"}); pai.CodeOf(err) != pai.ConflictGroupError {
+	if _, err := c.CreateGroup(ctx, pai.Group{Name: "g"}); pai.CodeOf(err) != pai.ConflictGroupError {
 		t.Errorf("got %v", err)
 	}
 	if err := c.CreateUser(ctx, pai.User{Name: "u"}); err != nil {

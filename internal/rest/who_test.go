@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -115,10 +116,25 @@ func whoUsers() map[string]whoRow {
 }
 
 func whoGroups() map[string]whoRow {
+	const json = "application/json"
+	forPeople := [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}
+	administrators := func(well int) [callers]int {
+		return [callers]int{no401, no401, no401, no401, no403, no403, no403, well}
+	}
 	return map[string]whoRow{
-		"getGroup": {path: "/api/v2/groups/default", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
-		"updateGroup": {path: "/api/v2/groups", typ: "application/json", body: `{"data":{"groupname":"default","description":"d"},"patch":true}`,
-			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
+		"getAllGroup":     {path: "/api/v2/groups", status: forPeople},
+		"getGroup":        {path: "/api/v2/groups/default", status: forPeople},
+		"getGroupMembers": {path: "/api/v2/groups/default/userlist", status: administrators(200)},
+		"createGroup":     {path: "/api/v2/groups", typ: json, body: `{"groupname":"new CALLER"}`, status: administrators(201)},
+		"updateGroup": {path: "/api/v2/groups", typ: json, body: `{"data":{"groupname":"default","description":"d"},"patch":true}`,
+			status: administrators(201)},
+		"updateGroupExtension":    {path: "/api/v2/groups/default/extension", typ: json, body: `{"extension":{"a":1}}`, status: administrators(201)},
+		"updateGroupAttribute":    {path: "/api/v2/groups/default/extension/a/b", typ: json, body: `{"data":1}`, status: administrators(201)},
+		"updateGroupDescription":  {path: "/api/v2/groups/default/description", typ: json, body: `{"description":"d"}`, status: administrators(201)},
+		"updateGroupExternalName": {path: "/api/v2/groups/default/externalname", typ: json, body: `{"externalName":"e"}`, status: administrators(201)},
+		"deleteGroup":             {path: "/api/v2/groups/nobody", status: administrators(404)},
+		"grantStorage":            {path: "/api/v2/groups/default/storages/nfs-storage", status: administrators(200)},
+		"revokeStorage":           {path: "/api/v2/groups/default/storages/nfs-storage", status: administrators(200)},
 	}
 }
 
@@ -274,6 +290,11 @@ func authorization(t *testing.T, s *servertest.Server, caller int) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { // nobody may have too many of them
+			if err := s.Cluster.RemoveToken(context.Background(), "alice", token); err != nil {
+				t.Error(err)
+			}
+		})
 		return "Bearer " + token
 	}
 	return "Bearer " + s.Token(t, people[caller])

@@ -86,7 +86,7 @@ func (s *Server) populate(t testing.TB) {
 		{Name: pai.AdminGroup, Extension: acls(true, []any{}, []any{})},
 		{Name: "research", Extension: acls(false, []any{"research"}, []any{"personal", "readonly"})},
 	} {
-		if err := s.Cluster.CreateGroup(ctx, g); err != nil {
+		if _, err := s.Cluster.CreateGroup(ctx, g); err != nil {
 			t.Fatal(err)
 		}
 	}
