@@ -19,6 +19,9 @@ const defaultServer = "http://127.0.0.1:9186"
 func addAPICommands(root *cobra.Command, s *Streams) {
 	root.PersistentFlags().String("server", "", "URL of the server (default: $PAI_SERVER, else that of the last login, else "+defaultServer+")")
 	root.PersistentFlags().String("user", "", "user to act as (default: that of the last login at the server)")
+	if err := root.RegisterFlagCompletionFunc("user", signedInUsers); err != nil {
+		panic(err) // the flag is in the line before
+	}
 	root.AddCommand(
 		newLogin(s),
 		newLogout(s),
@@ -27,6 +30,7 @@ func addAPICommands(root *cobra.Command, s *Streams) {
 		parent("storage", "Work with storages", storageCommands(s)...),
 		parent("group", "Work with groups", groupCommands(s)...),
 		parent("user", "Work with users", userCommands(s)...),
+		parent("token", "Work with your tokens", tokenCommands(s)...),
 		parent("job", "Work with jobs", newJobSubmit(s), newJobShow(s), newJobLogs(s)),
 	)
 }
@@ -93,7 +97,7 @@ func connect(cmd *cobra.Command) (*client.Client, target, error) {
 // statusOfAPI is the exit status for an error of the API.
 func statusOfAPI(err error) int {
 	switch pai.CodeOf(err) {
-	case pai.UnauthorizedUserError, pai.ForbiddenUserError, pai.IncorrectPasswordError:
+	case pai.UnauthorizedUserError, pai.ForbiddenUserError, pai.IncorrectPasswordError, pai.RemoveAdminError:
 		return exitForbidden
 	case pai.NoGroupError, pai.NoJobError, pai.NoStorageError, pai.NoTaskError, pai.NoTaskLogError, pai.NoUserError, pai.NoVirtualClusterError:
 		return exitNotFound
@@ -130,6 +134,7 @@ var hints = map[pai.Code]string{
 	pai.ForbiddenUserError:     "hint: see what you may use with: paictl storage list\n      administrators sign in with: paictl login --user ADMIN",
 	pai.NoStorageError:         "hint: see which storages there are with: paictl storage list",
 	pai.NoUserError:            "hint: administrators create users with: paictl user create NAME",
+	pai.RemoveAdminError:       "hint: first take the rights away with: paictl user edit NAME --no-admin",
 	pai.ConflictJobError:       "hint: choose another name in the file, or see that job with: paictl job show NAME",
 	pai.NoTaskLogError:         "hint: wait for the task with: paictl job logs NAME --follow",
 }

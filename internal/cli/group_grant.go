@@ -30,7 +30,8 @@ same time. The first storage of a group is a default storage of its members.
 A storage that does not exist yet, or that is not usable yet, can be granted; a warning says so.`,
 		Example: `  paictl group grant default nfs-storage
   paictl group grant research datasets results`,
-		Args: cobra.MinimumNArgs(2),
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: completeNames(0, groupThenStorages),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runGroupGrant(cmd.Context(), s, cmd, args[0], args[1:])
 		},

@@ -16,7 +16,9 @@ func newGroupShow(s *Streams) *cobra.Command {
 		Short:   "Show a group and what it grants",
 		Example: `  paictl group show default`,
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return runGroupShow(cmd.Context(), s, cmd, args[0]) },
+
+		ValidArgsFunction: completeNames(1, groupNames),
+		RunE:              func(cmd *cobra.Command, args []string) error { return runGroupShow(cmd.Context(), s, cmd, args[0]) },
 	}
 }
 

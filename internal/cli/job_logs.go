@@ -30,6 +30,7 @@ task to start, and go on until it ends.`,
 	}
 	cmd.Flags().BoolVarP(&o.request.Follow, "follow", "f", false, "wait for the task to start, and go on until it ends")
 	cmd.Flags().StringVar(&o.request.Role, "task-role", "", "task role (default: the first)")
+	completeFlag(cmd, "task-role", roleNames)
 	cmd.Flags().IntVar(&o.request.Task, "task-index", 0, "task of the role")
 	cmd.Flags().IntVar(&o.request.Tail, "tail", 0, "the last so many lines only")
 	return cmd

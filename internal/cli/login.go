@@ -17,36 +17,38 @@ import (
 type loginOptions struct {
 	streams    *Streams
 	password   passwordFlags
+	tokenFile  string
 	expiration time.Duration
 }
 
 func newLogin(s *Streams) *cobra.Command {
 	o := &loginOptions{streams: s}
 	cmd := &cobra.Command{
-		Use:   "login --user NAME",
+		Use:   "login {--user NAME | --token-file FILE}",
 		Short: "Sign in at a server",
 		Long: `Sign in at a server. The token is kept in the user's configuration directory, readable by the user only. Several
 users may be signed in at several servers; the last login is the default, --server and --user pick another.
 
+With --token-file a token from elsewhere is checked and kept, such as one from the portal; an application token will not do.
+
 Exit status: 0 signed in, 1 failed, 2 wrong usage, 3 wrong password.`,
 		Example: `  paictl login --user alice
-  paictl login --server http://master:9186 --user alice --password-file alice.password`,
+  paictl login --server http://master:9186 --user alice --password-file alice.password
+  paictl login --server http://master:9186 --token-file - < alice.token`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLogin(cmd.Context(), o, cmd) },
 	}
 	o.password.add(cmd)
+	cmd.Flags().StringVar(&o.tokenFile, "token-file", "", "sign in with the token in the first line of this file; - for standard input")
+	cmd.MarkFlagsMutuallyExclusive("token-file", "password-file", "password-stdin")
 	cmd.Flags().DurationVar(&o.expiration, "expiration", 0, "how long the token is good for (default: the server decides)")
 	return cmd
 }
 
 func runLogin(ctx context.Context, o *loginOptions, cmd *cobra.Command) error {
 	name, _ := cmd.Flags().GetString("user")
-	if name == "" {
+	if name == "" && o.tokenFile == "" {
 		return usageError{errors.New("who signs in? Say --user NAME")}
-	}
-	user, err := pai.ParseUserName(name)
-	if err != nil {
-		return usageError{err}
 	}
 	all, err := loadCredentials()
 	if err != nil {
@@ -57,14 +59,12 @@ func runLogin(ctx context.Context, o *loginOptions, cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if inClear(server) {
-		fmt.Fprintf(o.streams.Err, "warning: the password goes to %s unencrypted\n", server)
+	var session client.Session
+	if o.tokenFile != "" {
+		session, err = o.withToken(ctx, c, server, name)
+	} else {
+		session, err = o.withPassword(ctx, c, server, name)
 	}
-	password, err := o.password.read(o.streams, name, false)
-	if err != nil {
-		return err
-	}
-	session, err := c.Login(ctx, user, password, int(o.expiration.Seconds()))
 	if err != nil {
 		return err
 	}
@@ -72,6 +72,40 @@ func runLogin(ctx context.Context, o *loginOptions, cmd *cobra.Command) error {
 		return err
 	}
 	return printIdentity(o.streams, cmd, identity{Server: server, User: session.User, Admin: session.Admin})
+}
+
+func (o *loginOptions) withPassword(ctx context.Context, c *client.Client, server, name string) (client.Session, error) {
+	user, err := pai.ParseUserName(name)
+	if err != nil {
+		return client.Session{}, usageError{err}
+	}
+	if inClear(server) {
+		fmt.Fprintf(o.streams.Err, "warning: the password goes to %s unencrypted\n", server)
+	}
+	password, err := o.password.read(o.streams, name, false)
+	if err != nil {
+		return client.Session{}, err
+	}
+	return c.Login(ctx, user, password, int(o.expiration.Seconds()))
+}
+
+// withToken asks the server whose token it is. A name that was said, too, has to be that one.
+func (o *loginOptions) withToken(ctx context.Context, c *client.Client, server, name string) (client.Session, error) {
+	token, err := readToken(o.streams, o.tokenFile)
+	if err != nil {
+		return client.Session{}, err
+	}
+	if inClear(server) {
+		fmt.Fprintf(o.streams.Err, "warning: the token goes to %s unencrypted\n", server)
+	}
+	self, err := c.WithToken(token).Self(ctx)
+	if err != nil {
+		return client.Session{}, err
+	}
+	if name != "" && name != self.Username {
+		return client.Session{}, fmt.Errorf("the token is that of user %s, not of %s", self.Username, name)
+	}
+	return client.Session{Token: token, User: self.Username, Admin: self.Admin}, nil
 }
 
 // inClear tells whether what is sent to the server can be read on its way.

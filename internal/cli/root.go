@@ -43,6 +43,11 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// notFoundError is about something that was typed and is not there.
+type notFoundError struct{ error }
+
+func (e notFoundError) Unwrap() error { return e.error }
+
 // Main runs paictl with the arguments after its name and returns its exit status.
 func Main(ctx context.Context, args []string, s Streams) int {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
@@ -147,9 +152,12 @@ func printResult(s *Streams, cmd *cobra.Command, value any, table func() error) 
 // statusOf is the exit status for an error.
 func statusOf(err error) int {
 	var usage usageError
+	var absent notFoundError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &absent):
+		return exitNotFound
 	case errors.Is(err, localcluster.ErrAbsent):
 		return exitNotFound
 	default:

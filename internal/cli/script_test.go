@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs what a user could type, in testdata/script, against the true server over an in-memory Kubernetes.
 //
-// Besides the usual commands, scripts have "finish USER JOB CODE", which lets the job's tasks end, and "passwords", which writes the
-// password files.
+// Besides the usual commands, scripts have "finish USER JOB CODE", which lets the job's tasks end, "mode 0600 FILE", which checks
+// permissions, and "token USER FILE", which signs a user in elsewhere.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"finish": finish, "mode": mode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"finish": finish, "mode": mode, "token": writeToken},
 	})
 }
 
@@ -90,4 +90,12 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s", args[1], got)
 	}
+}
+
+// writeToken signs a user in and writes the token into a file: token USER FILE.
+func writeToken(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value("server").(*servertest.Server)
+	session, err := s.Accounts.Login(context.Background(), pai.Credentials{User: pai.UserName(args[0]), Password: pai.Password("secret-" + args[0])})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(session.Token+"\n"), 0o600))
 }

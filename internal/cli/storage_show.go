@@ -18,8 +18,9 @@ func newStorageShow(s *Streams) *cobra.Command {
 		Short: "Show a storage",
 		Example: `  paictl storage show nfs-storage
   paictl storage show nfs-storage --output yaml`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runStorageShow(cmd.Context(), s, cmd, args[0]) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeNames(1, storageNames),
+		RunE:              func(cmd *cobra.Command, args []string) error { return runStorageShow(cmd.Context(), s, cmd, args[0]) },
 	}
 }
 

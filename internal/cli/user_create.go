@@ -15,6 +15,7 @@ type userCreateOptions struct {
 	password passwordFlags
 	admin    bool
 	email    string
+	clusters []string
 }
 
 func newUserCreate(s *Streams) *cobra.Command {
@@ -30,6 +31,7 @@ func newUserCreate(s *Streams) *cobra.Command {
 	}
 	o.password.add(cmd)
 	cmd.Flags().BoolVar(&o.admin, "admin", false, "make the user an administrator")
+	cmd.Flags().StringArrayVar(&o.clusters, "virtual-cluster", nil, "a virtual cluster that the user may use besides the default one (again for more)")
 	cmd.Flags().StringVar(&o.email, "email", "", "the user's email address")
 	return cmd
 }
@@ -47,7 +49,9 @@ func runUserCreate(ctx context.Context, o *userCreateOptions, cmd *cobra.Command
 	if err != nil {
 		return err
 	}
-	err = c.CreateUser(ctx, client.NewUser{Username: string(name), Password: string(password), Admin: o.admin, Email: o.email})
+	err = c.CreateUser(ctx, client.NewUser{
+		Username: string(name), Password: string(password), Admin: o.admin, Email: o.email,
+		VirtualCluster: o.clusters})
 	if err != nil {
 		return err
 	}

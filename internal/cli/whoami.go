@@ -30,10 +30,11 @@ func runWhoami(ctx context.Context, s *Streams, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Storages(ctx, true); err != nil { // is the token still good?
+	self, err := c.Self(ctx)
+	if err != nil {
 		return err
 	}
-	return printIdentity(s, cmd, identity{Server: t.server, User: t.user, Admin: t.admin})
+	return printIdentity(s, cmd, identity{Server: t.server, User: self.Username, Admin: self.Admin})
 }
 
 func printIdentity(s *Streams, cmd *cobra.Command, who identity) error {

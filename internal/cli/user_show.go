@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/client"
+)
+
+func newUserShow(s *Streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show [NAME]",
+		Short: "Show a user: yourself, or for administrators anybody",
+		Example: `  paictl user show
+  paictl user show alice --output yaml`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeNames(1, userNames),
+		RunE:              func(cmd *cobra.Command, args []string) error { return runUserShow(cmd.Context(), s, cmd, args) },
+	}
+}
+
+func runUserShow(ctx context.Context, s *Streams, cmd *cobra.Command, args []string) error {
+	c, _, err := connect(cmd)
+	if err != nil {
+		return err
+	}
+	var u client.User
+	if len(args) == 0 {
+		u, err = c.Self(ctx)
+	} else {
+		var name pai.UserName
+		if name, err = pai.ParseUserName(args[0]); err != nil {
+			return usageError{err}
+		}
+		u, _, err = c.User(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	return printResult(s, cmd, u, func() error { return printUser(s, u) })
+}
