@@ -69,7 +69,7 @@ user() {
 storage() { # file claim
 	run kubectl apply -f "$1"
 	run kubectl wait --for=jsonpath='{.status.phase}'=Bound --timeout=60s "pvc/$2"
-	run paictl --user admin group grant default "$2"
+	run paictl --user admin storage grant default "$2"
 }
 
 title "The cluster"

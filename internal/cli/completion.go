@@ -61,22 +61,14 @@ func userNames(ctx context.Context, c *client.Client, t target, _ []string) ([]s
 	return names, err
 }
 
-// groupNames are those that anybody is a member of, for administrators; one's own for others.
-func groupNames(ctx context.Context, c *client.Client, t target, _ []string) ([]string, error) {
-	users := make([]client.User, 1)
-	var err error
-	if t.admin {
-		users, err = c.Users(ctx)
-	} else {
-		users[0], err = c.Self(ctx)
+// groupNames are those of all groups.
+func groupNames(ctx context.Context, c *client.Client, _ target, _ []string) ([]string, error) {
+	groups, err := c.Groups(ctx)
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.Groupname
 	}
-	names := map[string]bool{}
-	for _, u := range users {
-		for _, g := range u.Grouplist {
-			names[string(g)] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names)), err
+	return names, err
 }
 
 // storageNames are those of the storages that the user may see.

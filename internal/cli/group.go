@@ -4,7 +4,10 @@ import "github.com/spf13/cobra"
 
 func groupCommands(s *Streams) []*cobra.Command {
 	return []*cobra.Command{
+		newGroupList(s),
 		newGroupShow(s),
-		newGroupGrant(s),
+		newGroupCreate(s),
+		newGroupEdit(s),
+		newGroupDelete(s),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/term"
 )
 
@@ -35,14 +36,35 @@ func runGroupShow(ctx context.Context, s *Streams, cmd *cobra.Command, arg strin
 	if err != nil {
 		return err
 	}
-	return printResult(s, cmd, g, func() error {
-		acls := g.ACLs()
-		return term.Table(s.Out, nil, [][]string{
-			{"name", g.Groupname}, {"description", g.Description}, {"external name", g.ExternalName},
-			{"administrators", yes(acls.Admin)}, {"virtual clusters", strings.Join(acls.VirtualClusters, ", ")},
-			{"storages", joinNames(acls.StorageConfigs)},
-		})
-	})
+	members, err := c.Members(ctx, name)
+	if err != nil && pai.CodeOf(err) != pai.ForbiddenUserError { // only administrators see who is in it
+		return err
+	}
+	result := groupResult{Group: g, Members: members}
+	return printResult(s, cmd, result, func() error { return printGroup(s, g, members) })
+}
+
+// groupResult is a group and, for administrators, who is in it.
+type groupResult struct {
+	client.Group
+	Members []client.Member `json:"members,omitempty"`
+}
+
+func printGroup(s *Streams, g client.Group, members []client.Member) error {
+	acls := g.ACLs()
+	rows := [][]string{
+		{"name", g.Groupname}, {"description", g.Description}, {"external name", g.ExternalName},
+		{"administrators", yes(acls.Admin)}, {"virtual clusters", strings.Join(acls.VirtualClusters, ", ")},
+		{"storages", joinNames(acls.StorageConfigs)},
+	}
+	if len(members) > 0 {
+		var names []string
+		for _, m := range members {
+			names = append(names, m.Username)
+		}
+		rows = append(rows, []string{"members", strings.Join(names, ", ")})
+	}
+	return term.Table(s.Out, nil, rows)
 }
 
 func joinNames(names []pai.StorageName) string {

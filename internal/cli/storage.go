@@ -6,5 +6,7 @@ func storageCommands(s *Streams) []*cobra.Command {
 	return []*cobra.Command{
 		newStorageList(s),
 		newStorageShow(s),
+		newStorageGrant(s),
+		newStorageRevoke(s),
 	}
 }

@@ -19,21 +19,72 @@ type Group struct {
 // ACLs reads what the group grants.
 func (g Group) ACLs() pai.ACLs { return pai.Group{Extension: g.Extension}.ACLs() }
 
+// Member is a user in a group.
+type Member struct {
+	Username     string `json:"username"`
+	ClusterAdmin bool   `json:"clusterAdmin"`
+}
+
+// GroupChange makes or changes a group; what is nil is left out. In a patch that keeps it.
+type GroupChange struct {
+	Groupname    string         `json:"groupname"`
+	Description  *string        `json:"description,omitempty"`
+	ExternalName *string        `json:"externalName,omitempty"`
+	Extension    map[string]any `json:"extension,omitempty"`
+}
+
+func groupPath(name pai.GroupName) string { return "/groups/" + url.PathEscape(string(name)) }
+
+// Groups lists all groups.
+func (c *Client) Groups(ctx context.Context) (out []Group, err error) {
+	_, err = c.do(ctx, call{method: http.MethodGet, path: "/groups"}, &out)
+	return out, err
+}
+
 // Group finds a group, and its version for [Client.PatchGroup].
 func (c *Client) Group(ctx context.Context, name pai.GroupName) (g Group, version string, err error) {
-	header, err := c.do(ctx, call{method: http.MethodGet, path: "/groups/" + url.PathEscape(string(name))}, &g)
+	header, err := c.do(ctx, call{method: http.MethodGet, path: groupPath(name)}, &g)
 	return g, header.Get("ETag"), err
 }
 
-// PatchGroup merges an extension into a group's. With a version, it does so only while that is the current one: OutdatedVersionError.
-func (c *Client) PatchGroup(ctx context.Context, name pai.GroupName, extension map[string]any, version string) error {
-	r, err := c.json(http.MethodPut, "/groups", map[string]any{
-		"data": map[string]any{"groupname": name, "extension": extension}, "patch": true,
-	})
-	if err != nil {
-		return err
-	}
-	r.ifMatch = version
-	_, err = c.do(ctx, r, nil)
+// Members lists the users of a group. Administrators only.
+func (c *Client) Members(ctx context.Context, name pai.GroupName) (out []Member, err error) {
+	_, err = c.do(ctx, call{method: http.MethodGet, path: groupPath(name) + "/userlist"}, &out)
+	return out, err
+}
+
+// CreateGroup adds a group. Administrators only.
+func (c *Client) CreateGroup(ctx context.Context, order GroupChange) error {
+	return c.change(ctx, http.MethodPost, "/groups", "", order)
+}
+
+// PatchGroup merges a change into a group. With a version, it does so only while that is the current one: OutdatedVersionError.
+func (c *Client) PatchGroup(ctx context.Context, change GroupChange, version string) error {
+	return c.change(ctx, http.MethodPut, "/groups", version, map[string]any{"data": change, "patch": true})
+}
+
+// DeleteGroup removes a group. Administrators only.
+func (c *Client) DeleteGroup(ctx context.Context, name pai.GroupName) error {
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: groupPath(name)}, nil)
 	return err
+}
+
+// Grant is what a grant or its revocation did.
+type Grant struct {
+	Message  string            `json:"message"`
+	Changed  bool              `json:"changed"`
+	Storages []pai.StorageName `json:"storages"` // of the group now
+	Warning  string            `json:"warning,omitempty"`
+}
+
+// GrantStorage lets the members of a group mount a storage. Administrators only.
+func (c *Client) GrantStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName) (out Grant, err error) {
+	_, err = c.do(ctx, call{method: http.MethodPut, path: groupPath(group) + "/storages/" + url.PathEscape(string(storage))}, &out)
+	return out, err
+}
+
+// RevokeStorage lets the members of a group mount a storage no more. Administrators only.
+func (c *Client) RevokeStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName) (out Grant, err error) {
+	_, err = c.do(ctx, call{method: http.MethodDelete, path: groupPath(group) + "/storages/" + url.PathEscape(string(storage))}, &out)
+	return out, err
 }

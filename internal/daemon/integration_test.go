@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Skip("a real API server takes seconds")
 	}
 	config := kubetest.Start(t)
+	config.QPS, config.Burst = 500, 1000
 	root, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +52,11 @@ func TestOnARealAPIServer(t *testing.T) {
 	if err := admin.CreateUser(t.Context(), client.NewUser{Username: "alice", Password: "secret-alice"}); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("grants at two replicas at once are all kept", func(t *testing.T) { testGrantsAtOnce(t, admin, connectAs(t, second, "admin", "secret-admin")) })
+	t.Run("grants at two replicas at once are all kept", func(t *testing.T) { testGrantsAtOnce(t, root, admin, connectAs(t, second, "admin", "secret-admin")) })
+	grants := client.GroupChange{Groupname: "default", Extension: map[string]any{"acls": map[string]any{"storageConfigs": []string{"personal", "readonly"}}}}
+	if err := admin.PatchGroup(t.Context(), grants, ""); err != nil {
+		t.Fatal(err)
+	}
 	alice := connectAs(t, first, "alice", "secret-alice")
 	t.Run("jobs", func(t *testing.T) { testJobs(t, root, alice) })
 	t.Run("a token that one replica revokes dies on the other", func(t *testing.T) { testRevocation(t, first, second) })
@@ -136,26 +142,80 @@ func connectAs(t *testing.T, url string, user pai.UserName, password pai.Passwor
 	}
 }
 
-func testGrantsAtOnce(t *testing.T, replicas ...*client.Client) {
-	const each = 20
-	var writers sync.WaitGroup
-	for r, c := range replicas {
-		for i := range each {
-			writers.Go(func() {
-				err := c.PatchGroup(t.Context(), "default", map[string]any{"keys": map[string]any{fmt.Sprintf("%d-%d", r, i): true}}, "")
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
+// testGrantsAtOnce lets 200 writers grant and revoke storages of one group at two replicas. Each of them reads what it wrote.
+func testGrantsAtOnce(t *testing.T, root kubernetes.Interface, replicas ...*client.Client) {
+	const writers, group = 200, pai.GroupName("crowd")
+	before := make([]string, writers) // half of the storages are granted, and half of them stay so
+	for i := range writers {
+		before[i] = fmt.Sprintf("old-%d", i)
 	}
-	writers.Wait()
-	if err := replicas[0].PatchGroup(t.Context(), "default", map[string]any{"acls": map[string]any{"storageConfigs": []string{"personal", "readonly"}}}, ""); err != nil {
+	order := client.GroupChange{Groupname: string(group), Extension: map[string]any{
+		"acls": map[string]any{"storageConfigs": before, "virtualClusters": []string{"kept"}},
+	}}
+	if err := replicas[0].CreateGroup(t.Context(), order); err != nil {
 		t.Fatal(err)
 	}
-	g, _, err := replicas[0].Group(t.Context(), "default")
-	if keys, _ := g.Extension["keys"].(map[string]any); err != nil || len(keys) != each*len(replicas) || len(g.ACLs().VirtualClusters) != 1 {
-		t.Errorf("%d of %d updates are there, %v", len(keys), each*len(replicas), err)
+	createClaims(t, root, writers)
+	var running sync.WaitGroup
+	for i := range writers {
+		running.Go(func() { grantAndRevoke(t, replicas[i%len(replicas)], group, i) })
+	}
+	running.Wait()
+	want := map[pai.StorageName]bool{}
+	for i := range writers {
+		if i%2 == 0 {
+			want[pai.StorageName(fmt.Sprintf("new-%d", i))] = true
+			want[pai.StorageName(fmt.Sprintf("old-%d", i))] = true
+		}
+	}
+	g, _, err := replicas[0].Group(t.Context(), group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acls := g.ACLs()
+	for _, name := range acls.StorageConfigs {
+		if !want[name] {
+			t.Errorf("%s is granted", name)
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 || len(acls.VirtualClusters) != 1 {
+		t.Errorf("lost: %v; virtual clusters: %v", want, acls.VirtualClusters)
+	}
+}
+
+// createClaims makes the storages that are granted, not bound.
+func createClaims(t *testing.T, root kubernetes.Interface, count int) {
+	t.Helper()
+	for i := range count {
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("new-%d", i)}, Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: *megabytes(10)}},
+		}}
+		if _, err := root.CoreV1().PersistentVolumeClaims("default").Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// grantAndRevoke is one writer: an even one grants its storage, an odd one grants and revokes it, and revokes one that was there.
+func grantAndRevoke(t *testing.T, c *client.Client, group pai.GroupName, i int) {
+	name := pai.StorageName(fmt.Sprintf("new-%d", i))
+	answer, err := c.GrantStorage(t.Context(), group, name)
+	if err != nil || !answer.Changed || answer.Warning == "" {
+		t.Errorf("grant %s: %+v, %v", name, answer, err)
+		return
+	}
+	if i%2 == 1 {
+		for _, name := range []pai.StorageName{name, pai.StorageName(fmt.Sprintf("old-%d", i))} {
+			if answer, err := c.RevokeStorage(t.Context(), group, name); err != nil || !answer.Changed {
+				t.Errorf("revoke %s: %+v, %v", name, answer, err)
+			}
+		}
+	}
+	g, _, err := c.Group(t.Context(), group)
+	if err != nil || slices.Contains(g.ACLs().StorageConfigs, name) != (i%2 == 0) {
+		t.Errorf("writer %d does not read what it wrote: %v", i, err)
 	}
 }
 

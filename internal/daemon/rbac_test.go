@@ -32,7 +32,7 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.PatchGroup(t.Context(), "default", map[string]any{"x": 1}, ""); err != nil {
+	if err := c.PatchGroup(t.Context(), client.GroupChange{Groupname: "default", Extension: map[string]any{"x": 1}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"one", "two"} {

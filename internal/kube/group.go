@@ -109,10 +109,7 @@ func (c *Cluster) ChangeGroup(ctx context.Context, change pai.GroupChange) (pai.
 
 // GrantStorage adds a storage to what a group may mount. See [pai.GroupService] for the errors.
 func (c *Cluster) GrantStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName) (pai.GrantResult, error) {
-	if _, err := c.Group(ctx, group); err != nil {
-		return pai.GrantResult{}, err
-	}
-	st, err := c.Storage(ctx, storage)
+	st, err := c.freshStorage(ctx, storage)
 	if err != nil {
 		return pai.GrantResult{}, err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -82,4 +84,26 @@ func (c *Cluster) Storage(_ context.Context, name pai.StorageName) (pai.Storage,
 		return pai.Storage{}, pai.NoStorage(name)
 	}
 	return c.storage(cl), nil
+}
+
+// freshStorage finds a storage that may have been made a moment ago, before the caches saw it. NoStorageError.
+func (c *Cluster) freshStorage(ctx context.Context, name pai.StorageName) (pai.Storage, error) {
+	st, err := c.Storage(ctx, name)
+	if err == nil {
+		return st, nil
+	}
+	if _, bad := pai.ParseStorageName(string(name)); bad != nil {
+		return st, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	found, missing := c.client.CoreV1().PersistentVolumeClaims(c.namespace).Get(ctx, string(name), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(missing):
+		return st, err
+	case missing != nil:
+		return st, fmt.Errorf("look for the claim %s: %w", name, missing)
+	}
+	c.claims.await(ctx, found.Name, found.ResourceVersion)
+	return c.Storage(ctx, name)
 }

@@ -131,7 +131,7 @@ func TestReplacingAUser(t *testing.T) {
 func TestAdministratorByAnotherGroup(t *testing.T) {
 	s := servertest.Start(t, nil)
 	admin := "Bearer " + s.Token(t, "admin")
-	err := s.Cluster.CreateGroup(t.Context(), pai.Group{Name: "operators", Extension: map[string]any{"acls": map[string]any{"admin": true}}})
+	_, err := s.Cluster.CreateGroup(t.Context(), pai.Group{Name: "operators", Extension: map[string]any{"acls": map[string]any{"admin": true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
