@@ -37,7 +37,7 @@ func TestTokens(t *testing.T) {
 	token := s.Token(t, "alice")
 	alice := "Bearer " + token
 	listed(t, s, "alice", jwt.MapClaims{"username": "alice", "application": false, "iat": 1600000000, "exp": 1700000000}) // expired
-	listed(t, s, "alice", jwt.MapClaims{"username": "bob", "application": false, "iat": 1600000000})                         // not alice's
+	listed(t, s, "alice", jwt.MapClaims{"username": "bob", "application": false, "iat": 1600000000})                      // not alice's
 	old := listed(t, s, "alice", jwt.MapClaims{"username": "alice", "application": true, "iat": 1600000000})
 	_, text := check(t, s, alice, "POST", "/api/v2/tokens/application", "", "", 200, `"application":true`)
 	var made struct{ Token string }

@@ -63,6 +63,9 @@ func TestNamesThatCannotBe(t *testing.T) {
 				t.Errorf("%s %.20s%s: got %d %s", c.method, name, c.tail, resp.StatusCode, text)
 			}
 		}
+		if name == "%2e%2e" {
+			continue // that is no path below tokens
+		}
 		if resp, text := do(t, s, "DELETE", "/api/v2/tokens/"+name, "", "", admin); resp.StatusCode != 200 || !strings.Contains(text, "nothing to revoke") {
 			t.Errorf("DELETE tokens/%.20s: got %d %s", name, resp.StatusCode, text)
 		}
