@@ -89,7 +89,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.StringVar(&s.systemNamespace, "system-namespace", "pai-system", "`namespace` of the signing key")
 	f.StringVar(&s.bootstrapAdmin, "bootstrap-admin", "", "create this administrator, and the groups that every cluster has, when missing")
 	f.StringVar(&s.bootstrapPassword, "bootstrap-admin-password-file", "", "`file` with the password of that administrator")
-	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "do not upgrade the original's password hashes at login; while it runs side by side")
+	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "keep password hashes in the original's format, and make new ones in it; while it runs side by side")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0, false

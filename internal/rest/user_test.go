@@ -146,6 +146,22 @@ func TestAdministratorByAnotherGroup(t *testing.T) {
 	check(t, s, admin, "DELETE", "/api/v2/users/bob", "", "", 403, `{"code":"RemoveAdminError","message":"Admin bob is not allowed to remove."}`)
 }
 
+// TestTheLastAdministratorStays, whichever way the rights would be taken away.
+func TestTheLastAdministratorStays(t *testing.T) {
+	s := servertest.Start(t, nil)
+	admin := "Bearer " + s.Token(t, "admin")
+	for _, c := range []struct{ method, path, body string }{
+		{"PUT", "/api/v2/users", `{"data":{"username":"admin","admin":false},"patch":true}`},
+		{"DELETE", "/api/v2/users/admin/group", `{"groupname":"admingroup"}`},
+		{"PUT", "/api/v2/users/admin/grouplist", `{"grouplist":["default"]}`},
+	} {
+		check(t, s, admin, c.method, c.path, jsonType, c.body, 403, `{"code":"RemoveAdminError","message":"User admin is the last administrator: make somebody else one first."}`)
+	}
+	check(t, s, admin, "PUT", "/api/v2/users", jsonType, `{"data":{"username":"bob","admin":true},"patch":true}`, 201, "")
+	check(t, s, admin, "DELETE", "/api/v2/users/admin/group", jsonType, `{"groupname":"admingroup"}`, 201, "")
+	check(t, s, admin, "GET", "/api/v2/users", "", "", 403, "ForbiddenUserError")
+}
+
 // TestPrivateKeysStayPrivate: nobody sees them, the owner included, and who writes back what was read does not lose them.
 func TestPrivateKeysStayPrivate(t *testing.T) {
 	s := servertest.Start(t, nil)
