@@ -89,7 +89,7 @@ func (u User) Account(groups []GroupName, grants Grants) Account {
 //
 // Whoever is not signed in gets UnauthorizedUserError, and applications get ForbiddenUserError. So do others than administrators where it
 // says "administrators". A user whom there is none of is NoUserError, and a user whom others kept changing at the same time
-// ConflictUserError; changes made at once are else all applied, one after the other.
+// ConflictUserError; one that leaves no administrator is RemoveAdminError. Changes made at once are all applied, one after the other.
 type UserService interface {
 	// Users lists all users, sorted by name. Administrators only.
 	Users(ctx context.Context) ([]Account, error)

@@ -25,7 +25,7 @@ import (
 
 // Options says how users sign in.
 type Options struct {
-	KeepOldHashes bool             // do not upgrade old password hashes at login, because the original server runs beside this one
+	KeepOldHashes bool             // neither upgrade old password hashes at login nor make others, because the original server runs beside this one
 	Now           func() time.Time // nil: time.Now
 }
 

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +85,56 @@ func TestLoginUpgradesOldHashes(t *testing.T) {
 		if upgraded := strings.HasPrefix(string(u.Password), argonPrefix); upgraded == keep {
 			t.Errorf("keep old hashes %t: upgraded %t", keep, upgraded)
 		}
+	}
+}
+
+// TestNewPasswordsBesideTheOriginal: while it runs beside this server it has to be able to verify them.
+func TestNewPasswordsBesideTheOriginal(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		a, cluster := accounts(t, Options{KeepOldHashes: keep})
+		ctx := pai.WithCaller(t.Context(), pai.Caller{User: "admin", Admin: true})
+		if err := a.CreateUser(ctx, pai.NewUser{Name: "new", Password: "secret-new"}); err != nil {
+			t.Fatal(err)
+		}
+		changed, old := pai.Password("secret-admin"), pai.Password("admin-password")
+		if _, err := a.ChangeSelf(ctx, pai.SelfChange{Name: "admin", OldPassword: &old, NewPassword: &changed, Patch: true}); err != nil {
+			t.Fatal(err)
+		}
+		for name, password := range map[pai.UserName]pai.Password{"new": "secret-new", "admin": changed} {
+			u, err := cluster.User(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok, original := verifyPassword(name, password, u.Password); !ok || original != keep {
+				t.Errorf("keep old hashes %t: %s: verifies %t, the original's %t", keep, name, ok, original)
+			}
+		}
+	}
+}
+
+// TestGuessingIsLimitedByAddress: trying one password on many users is no way around the limit for each.
+func TestGuessingIsLimitedByAddress(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	a, _ := accounts(t, Options{KeepOldHashes: true, Now: func() time.Time { return now }})
+	login := func(user pai.UserName, address string) pai.Code {
+		_, err := a.Login(t.Context(), pai.Credentials{User: user, Password: "admin-password", Address: address})
+		return pai.CodeOf(err)
+	}
+	var refused int
+	for i := range 60 {
+		if login(pai.UserName(fmt.Sprint("user-", i)), "10.0.0.1") == pai.TooManyRequestsError {
+			refused++
+		}
+	}
+	if refused != 10 {
+		t.Errorf("%d of 60 were refused, want 10", refused)
+	}
+	if got := [...]pai.Code{login("admin", "10.0.0.1"), login("admin", "10.0.0.2")}; got != [...]pai.Code{pai.TooManyRequestsError, ""} {
+		t.Errorf("from the same address and from another: got %q", got)
+	}
+	now = now.Add(time.Minute)
+	if got := login("admin", "10.0.0.1"); got != "" {
+		t.Errorf("after a minute: got %q", got)
 	}
 }
 

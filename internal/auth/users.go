@@ -163,10 +163,13 @@ func (a *Accounts) change(ctx context.Context, change pai.UserChange, allow func
 			return u, err
 		}
 		out, err := u.Apply(change, a.group(ctx))
+		if err != nil {
+			return u, err
+		}
 		if change.Password != nil {
 			out.Password = hash
 		}
-		return out, err
+		return out, a.leavesAnAdministrator(u, out)
 	})
 	if err != nil {
 		return pai.Account{}, err
@@ -227,11 +230,27 @@ func (a *Accounts) SetGroups(ctx context.Context, name pai.UserName, groups []pa
 }
 
 func (a *Accounts) changeGroups(ctx context.Context, name pai.UserName, change func([]pai.GroupName) ([]pai.GroupName, error)) error {
-	_, err := a.cluster.ChangeUser(ctx, name, "", func(u pai.User) (_ pai.User, err error) {
-		u.Groups, err = change(u.Groups)
-		return u, err
+	_, err := a.cluster.ChangeUser(ctx, name, "", func(u pai.User) (pai.User, error) {
+		out, err := u, error(nil)
+		if out.Groups, err = change(u.Groups); err != nil {
+			return u, err
+		}
+		return out, a.leavesAnAdministrator(u, out)
 	})
 	return err
+}
+
+// leavesAnAdministrator refuses a change that takes the rights from the last one who has them: nobody could give them back. RemoveAdminError.
+func (a *Accounts) leavesAnAdministrator(before, after pai.User) error {
+	if !a.grants(before).Admin || a.grants(after).Admin {
+		return nil
+	}
+	for _, u := range a.cluster.Users() {
+		if u.Name != before.Name && a.grants(u).Admin {
+			return nil
+		}
+	}
+	return pai.Errorf(pai.RemoveAdminError, "User %s is the last administrator: make somebody else one first.", before.Name)
 }
 
 // groupsExist names all that do not with NoGroupError.

@@ -90,6 +90,12 @@ func createObjects(t *testing.T, root kubernetes.Interface) {
 // replica runs a server until the test ends and returns its URL, ready.
 func replica(t *testing.T, config *k8srest.Config) string {
 	t.Helper()
+	return replicaOf(t, config, func(*restServer) {})
+}
+
+// replicaOf is replica with another configuration than the usual.
+func replicaOf(t *testing.T, config *k8srest.Config, configure func(*restServer)) string {
+	t.Helper()
 	kubernetes, err := newKubernetes(config)
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +108,7 @@ func replica(t *testing.T, config *k8srest.Config) string {
 	var log bytes.Buffer
 	s := &restServer{listen: "127.0.0.1:0", jobsNamespace: "default", systemNamespace: "pai-system", bootstrapAdmin: "admin", bootstrapPassword: password,
 		stdout: in, log: slog.New(slog.NewJSONHandler(&log, nil))}
+	configure(s)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -35,6 +35,7 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	if err := c.PatchGroup(t.Context(), client.GroupChange{Groupname: "default", Extension: map[string]any{"x": 1}}, ""); err != nil {
 		t.Fatal(err)
 	}
+	useUsers(t, c)
 	for _, name := range []string{"one", "two"} {
 		_, err := c.SubmitJob(t.Context(), []byte(document(name)))
 		if (err == nil) != (name == "one") {
@@ -48,6 +49,29 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	for _, a := range s.Kube.Actions() {
 		if !slices.ContainsFunc(rules, func(r rule) bool { return r.allows(a) }) {
 			t.Errorf("the manifest does not allow: %s %s/%s in %q", a.GetVerb(), a.GetResource().Resource, a.GetSubresource(), a.GetNamespace())
+		}
+	}
+}
+
+// useUsers does what writes users and tokens.
+func useUsers(t *testing.T, c *client.Client) {
+	t.Helper()
+	email := "e@example.org"
+	if _, err := c.CreateApplicationToken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time with what the first left behind
+		if err := c.CreateUser(t.Context(), client.NewUser{Username: "eve", Password: "secret-eve"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.PatchUser(t.Context(), client.UserChange{Username: "eve", Email: &email}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Login(t.Context(), "eve", "secret-eve", 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.DeleteUser(t.Context(), "eve"); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -182,10 +182,14 @@ func (c *Cluster) SigningKey(ctx context.Context, namespace, name string) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("read the signing key %s/%s: %w", namespace, name, err)
 	}
-	if len(s.Data[signingKeyField]) < 32 {
-		return nil, fmt.Errorf("secret %s/%s: the value of %q is shorter than 32 bytes; delete the Secret to get a new key", namespace, name, signingKeyField)
+	key := s.Data[signingKeyField]
+	switch {
+	case len(key) == 0:
+		return nil, fmt.Errorf("secret %s/%s: the value of %q is missing; delete the Secret to get a new key", namespace, name, signingKeyField)
+	case len(key) < 32: // the original's, taken over; that tokens have to be listed, too, is what makes up for it
+		c.log.Warn("the signing key is short: delete its Secret when the original's tokens are not needed any more", "namespace", namespace, "name", name)
 	}
-	return s.Data[signingKeyField], nil
+	return key, nil
 }
 
 func newID() string {

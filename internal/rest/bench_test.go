@@ -1,11 +1,19 @@
 package rest_test
 
 import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/pai-storage/pai-storage/internal/kube"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
@@ -14,7 +22,7 @@ import (
 func BenchmarkReads(b *testing.B) {
 	s := servertest.Start(b, io.Discard)
 	token := "Bearer " + s.Token(b, "alice")
-	for _, path := range []string{"/api/v2/storages", "/api/v2/storages/personal", "/api/v2/groups/default"} {
+	for _, path := range []string{"/api/v2/storages", "/api/v2/storages/personal", "/api/v2/groups/default", "/api/v2/users/me"} {
 		answer := serveOnce(s.REST, path, token)
 		if answer.Code != http.StatusOK {
 			b.Fatalf("%s: %d %s", path, answer.Code, answer.Body)
@@ -23,6 +31,35 @@ func BenchmarkReads(b *testing.B) {
 		b.Run(path+"/server", func(b *testing.B) { serveMany(b, s.REST, path, token) })
 		b.Run(path+"/bare", func(b *testing.B) { serveMany(b, bare, path, token) })
 	}
+}
+
+// BenchmarkManyUsers lists 10,000 users of 50 groups.
+func BenchmarkManyUsers(b *testing.B) {
+	var objects []runtime.Object
+	for i := range 50 {
+		objects = append(objects, secret(kube.GroupNamespace, fmt.Sprint("team-", i), "groupname", map[string]string{
+			"extension": fmt.Sprintf(`{"acls":{"admin":false,"virtualClusters":["vc-%d"],"storageConfigs":["a-%d","b"]}}`, i, i)}))
+	}
+	for i := range 10_000 {
+		objects = append(objects, secret(kube.UserNamespace, fmt.Sprintf("user-%05d", i), "username", map[string]string{
+			"email": "user@example.org", "grouplist": fmt.Sprintf(`["default","team-%d","team-%d","gone"]`, i%50, i%7), "extension": `{"sshKeys":[{"title":"t"}]}`}))
+	}
+	s := servertest.Start(b, io.Discard, objects...)
+	token := "Bearer " + s.Token(b, "admin")
+	answer := serveOnce(s.REST, "/api/v2/users", token)
+	if n := bytes.Count(answer.Body.Bytes(), []byte(`"username"`)); answer.Code != http.StatusOK || n != 10_003 {
+		b.Fatalf("%d, %d users", answer.Code, n)
+	}
+	serveMany(b, s.REST, "/api/v2/users", token)
+}
+
+// secret is a group or a user as the original keeps one.
+func secret(namespace, name, field string, data map[string]string) *corev1.Secret {
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: hex.EncodeToString([]byte(name))}, Data: map[string][]byte{field: []byte(name)}}
+	for key, value := range data {
+		s.Data[key] = []byte(value)
+	}
+	return s
 }
 
 func serveMany(b *testing.B, h http.Handler, path, token string) {

@@ -299,6 +299,10 @@ func TestNoSecretLeaves(t *testing.T) {
 		{"POST", "/api/v2/authn/basic/login", "application/json", `{"username":"alice","password":"CANARY-wrong"}`},
 		{"POST", "/api/v2/users", "application/json", `{"username":"dora","password":"CANARY-new"}`},
 		{"POST", "/api/v2/users", "application/json", `{"username":"dora","password":"CANARY-new","x":"CANARY"}`},
+		{"PUT", "/api/v2/users", "application/json", `{"data":{"username":"bob","password":"CANARY-new","extension":{"jobSSH":{"key":"CANARY"},"githubPAT":"CANARY"}},"patch":true}`},
+		{"PUT", "/api/v2/users", "application/json", `{"data":{"username":"bob","extension":{"githubPAT":"CANARY-2"}},"patch":true}`},
+		{"PUT", "/api/v2/users/me", "application/json", `{"data":{"username":"admin","newPassword":"CANARY-new","oldPassword":"CANARY-old"},"patch":true}`},
+		{"DELETE", "/api/v2/users/bob", "", ""},
 		{"GET", "/api/v2/storages?token=CANARY", "", ""},
 		{"GET", "/api/v2/storages/nfs-storage", "", ""},
 		{"GET", "/api/v2/storages/personal", "", ""},
@@ -312,6 +316,11 @@ func TestNoSecretLeaves(t *testing.T) {
 			if strings.Contains(text, secret) {
 				t.Errorf("the %s has %q:\n%s", what, secret, text)
 			}
+		}
+	}
+	for _, entry := range []string{`"before":"{\"extension\":{},\"password\":\"old\"}"`, `"after":"{\"extension\":{\"githubPAT\":\"changed\"}}"`} {
+		if !strings.Contains(log.String(), entry) {
+			t.Errorf("the audit log has no %s: %s", entry, log.String())
 		}
 	}
 	if !strings.Contains(log.String(), `"operation":"getStorage"`) {

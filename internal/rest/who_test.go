@@ -108,7 +108,7 @@ func whoUsers() map[string]whoRow {
 		"getUser":             {path: "/api/v2/users/alice", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
 		"deleteUser":          {path: "/api/v2/users/nobody", status: forAdmins(404)},
 		"updateUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"default"}`, status: forAdmins(201)},
-		"deleteUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"research"}`, status: forAdmins(201)},
+		"deleteUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"admingroup"}`, status: forAdmins(201)},
 		"updateUserGrouplist": {path: "/api/v2/users/bob/grouplist", typ: typ, body: `{"grouplist":["default"]}`, status: forAdmins(201)},
 		"createUser": {path: "/api/v2/users", typ: "application/json", body: `{"username":"carol","password":"secret-carol"}`,
 			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},

@@ -1,6 +1,7 @@
 package term
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -10,7 +11,8 @@ import (
 
 // Table prints rows under a header, in columns. Control characters in cells, which could reprogram a terminal, become "?".
 func Table(w io.Writer, header []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text bytes.Buffer
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	if len(header) > 0 {
 		fmt.Fprintln(t, strings.Join(header, "\t"))
 	}
@@ -19,9 +21,17 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 		for i, cell := range row {
 			cells[i] = Plain(cell)
 		}
-		fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) { // an empty last cell takes part in its column, and leaves no blanks behind
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Plain replaces the control characters of s, line breaks included, by "?".
