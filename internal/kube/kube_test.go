@@ -140,6 +140,17 @@ func TestTwoReplicasMakeOneSigningKey(t *testing.T) {
 	}
 }
 
+// TestSigningKeysOfOthers: the original's is taken as it is, however short, and none is no key.
+func TestSigningKeysOfOthers(t *testing.T) {
+	c := started(t, original("pai-system", "short", map[string]string{"key": "pai"}), original("pai-system", "empty", map[string]string{"key": ""}))
+	if key, err := c.SigningKey(t.Context(), "pai-system", "short"); err != nil || string(key) != "pai" {
+		t.Errorf("got %q, %v", key, err)
+	}
+	if _, err := c.SigningKey(t.Context(), "pai-system", "empty"); err == nil || !strings.Contains(err.Error(), "delete the Secret") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTokensOfManyLoginsAtOnce(t *testing.T) {
 	c := started(t)
 	var wg sync.WaitGroup

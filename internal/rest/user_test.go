@@ -49,6 +49,19 @@ func TestUserRecords(t *testing.T) {
 	check(t, s, admin, "GET", "/api/v2/users/nobody", "", "", 404, `{"code":"NoUserError","message":"User nobody is not found."}`)
 }
 
+// TestReadsAskNobody: they are answered from the caches.
+func TestReadsAskNobody(t *testing.T) {
+	s := servertest.Start(t, nil)
+	admin := "Bearer " + s.Token(t, "admin")
+	before := len(s.Kube.Actions())
+	for _, path := range []string{"/api/v2/users", "/api/v2/users/me", "/api/v2/users/alice", "/api/v2/tokens"} {
+		check(t, s, admin, "GET", path, "", "", 200, "")
+	}
+	if asked := s.Kube.Actions()[before:]; len(asked) > 0 {
+		t.Errorf("Kubernetes was asked: %v", asked)
+	}
+}
+
 // TestNamesThatCannotBe: whatever stands in a path, the answer is a refusal and no fault of the server.
 func TestNamesThatCannotBe(t *testing.T) {
 	s := servertest.Start(t, nil)
