@@ -12,6 +12,7 @@ type Code string
 const (
 	ConflictGroupError     Code = "ConflictGroupError"     // someone else changed the group at the same time
 	ConflictJobError       Code = "ConflictJobError"       // the user has a job of that name
+	ConflictStorageError   Code = "ConflictStorageError"   // there is an object of that name
 	ConflictUserError      Code = "ConflictUserError"      // there is a user of that name
 	ForbiddenUserError     Code = "ForbiddenUserError"     // signed in, but not allowed
 	IncorrectPasswordError Code = "IncorrectPasswordError" // login
@@ -27,6 +28,7 @@ const (
 	NoVirtualClusterError  Code = "NoVirtualClusterError"
 	RemoveAdminError       Code = "RemoveAdminError"     // administrators are not deleted
 	OutdatedVersionError   Code = "OutdatedVersionError" // the version that the caller insisted on is not the current one
+	StorageInUseError      Code = "StorageInUseError"    // jobs mount it
 	TooManyRequestsError   Code = "TooManyRequestsError"
 	UnauthorizedUserError  Code = "UnauthorizedUserError" // not signed in
 	UnavailableError       Code = "UnavailableError"      // the server has no current picture of the cluster yet

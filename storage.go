@@ -50,7 +50,33 @@ type Storage struct {
 	Default      bool   // one of the asking user's default storages; the guard sets it
 }
 
-// StorageService finds storages.
+// StorageOverview is a storage as administrators see it.
+type StorageOverview struct {
+	Storage
+	State       string      // of the claim: Bound, Pending, Lost, Terminating
+	VolumeState string      // of the volume: Available, Bound, Released, Failed; "" without a volume
+	Size        string      // what the volume has, else what the claim asks for, such as 10Gi
+	Groups      []GroupName // those that it is granted to
+	Jobs        []JobID     // those that mount it and are not done
+	Exposed     bool        // users see its credentials, because an administrator said so
+}
+
+// StorageRemoval asks for the end of a storage. The data that it holds stays.
+type StorageRemoval struct {
+	Name   StorageName
+	Force  bool // although jobs mount it
+	Revoke bool // take it off all groups, too
+}
+
+// RemovedStorage is what a removal did.
+type RemovedStorage struct {
+	Deleted []string    // objects that are gone, or go when the last job that mounts the storage ends
+	Kept    []string    // objects that are still there
+	Granted []GroupName // those that it still is granted to: a new storage of that name would be theirs
+	Jobs    []JobID     // those that still mount it
+}
+
+// StorageService finds, declares and removes storages.
 type StorageService interface {
 	// Storages lists, sorted by name, the bound storages that the caller's groups were granted; an administrator gets every storage,
 	// those that are not bound included. UnauthorizedUserError when nobody is signed in.
@@ -59,6 +85,18 @@ type StorageService interface {
 	// Storage finds one. NoStorageError when there is none of that name, ForbiddenUserError when the caller may not see it,
 	// UnauthorizedUserError when nobody is signed in.
 	Storage(ctx context.Context, name StorageName) (Storage, error)
+
+	// AllStorages lists every storage with its state, sorted by name. Administrators only: ForbiddenUserError for others.
+	AllStorages(ctx context.Context) ([]StorageOverview, error)
+
+	// DeclareStorage makes the claim and the volume of a storage, and the Secret with what it is mounted with. When one of them cannot
+	// be made, none is. Administrators only: ForbiddenUserError for others. InvalidParametersError names every fault of the declaration,
+	// ConflictStorageError when one of the names is taken.
+	DeclareStorage(ctx context.Context, d StorageDeclaration) (DeclaredStorage, error)
+
+	// RemoveStorage deletes the claim of a storage, and what DeclareStorage made besides. It never deletes data. Administrators only:
+	// ForbiddenUserError for others. NoStorageError, StorageInUseError while jobs mount it, unless forced.
+	RemoveStorage(ctx context.Context, r StorageRemoval) (RemovedStorage, error)
 }
 
 // clip keeps what a caller sent from filling the answer.

@@ -53,3 +53,36 @@ func (g *guard) Storage(ctx context.Context, name pai.StorageName) (pai.Storage,
 	s.Default = slices.Contains(grants.Defaults, name)
 	return s, nil
 }
+
+func (g *guard) AllStorages(ctx context.Context) ([]pai.StorageOverview, error) {
+	caller, err := pai.CallerFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := pai.Administrator.Check(ctx); err != nil {
+		return nil, err
+	}
+	grants, err := g.accounts.Grants(ctx, caller.User)
+	if err != nil {
+		return nil, err
+	}
+	all, err := g.next.Storages.AllStorages(ctx)
+	for i := range all {
+		all[i].Default = slices.Contains(grants.Defaults, all[i].Name)
+	}
+	return all, err
+}
+
+func (g *guard) DeclareStorage(ctx context.Context, d pai.StorageDeclaration) (pai.DeclaredStorage, error) {
+	if err := pai.Administrator.Check(ctx); err != nil {
+		return pai.DeclaredStorage{}, err
+	}
+	return g.next.Storages.DeclareStorage(ctx, d)
+}
+
+func (g *guard) RemoveStorage(ctx context.Context, r pai.StorageRemoval) (pai.RemovedStorage, error) {
+	if err := pai.Administrator.Check(ctx); err != nil {
+		return pai.RemovedStorage{}, err
+	}
+	return g.next.Storages.RemoveStorage(ctx, r)
+}

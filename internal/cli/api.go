@@ -135,6 +135,7 @@ var hints = map[pai.Code]string{
 	pai.NoStorageError:         "hint: see which storages there are with: paictl storage list",
 	pai.NoUserError:            "hint: administrators create users with: paictl user create NAME",
 	pai.RemoveAdminError:       "hint: first take the rights away with: paictl user edit NAME --no-admin",
+	pai.StorageInUseError:      "hint: see those jobs with: paictl storage list --all\n      or remove it although they mount it, with: --force",
 	pai.ConflictJobError:       "hint: choose another name in the file, or see that job with: paictl job show NAME",
 	pai.NoTaskLogError:         "hint: wait for the task with: paictl job logs NAME --follow",
 }

@@ -6,6 +6,8 @@ func storageCommands(s *Streams) []*cobra.Command {
 	return []*cobra.Command{
 		newStorageList(s),
 		newStorageShow(s),
+		newStorageAdd(s),
+		newStorageRemove(s),
 		newStorageGrant(s),
 		newStorageRevoke(s),
 	}

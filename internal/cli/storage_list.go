@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +14,7 @@ import (
 type storageListOptions struct {
 	streams  *Streams
 	defaults bool
+	all      bool
 }
 
 func newStorageList(s *Streams) *cobra.Command {
@@ -21,11 +24,14 @@ func newStorageList(s *Streams) *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List the storages that you may use; administrators see all",
 		Example: `  paictl storage list
-  paictl storage list --default --output json`,
+  paictl storage list --default --output json
+  paictl storage list --all`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runStorageList(cmd.Context(), o, cmd) },
 	}
 	cmd.Flags().BoolVar(&o.defaults, "default", false, "only those that an empty list in a job means")
+	cmd.Flags().BoolVar(&o.all, "all", false, "every storage, with its state, groups and jobs (administrators)")
+	cmd.MarkFlagsMutuallyExclusive("default", "all")
 	return cmd
 }
 
@@ -33,6 +39,9 @@ func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Comma
 	c, _, err := connect(cmd)
 	if err != nil {
 		return err
+	}
+	if o.all {
+		return listAllStorages(ctx, o, cmd, c)
 	}
 	list, err := c.Storages(ctx, o.defaults)
 	if err != nil {
@@ -44,6 +53,21 @@ func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Comma
 			rows = append(rows, []string{st.Name, kindOf(st), yes(st.Default), st.VolumeName, firstOf(st.Reason, "ready")})
 		}
 		return term.Table(o.streams.Out, []string{"NAME", "KIND", "DEFAULT", "VOLUME", "STATE"}, rows)
+	})
+}
+
+func listAllStorages(ctx context.Context, o *storageListOptions, cmd *cobra.Command, c *client.Client) error {
+	list, err := c.AllStorages(ctx)
+	if err != nil {
+		return err
+	}
+	return printResult(o.streams, cmd, map[string]any{"storages": list}, func() error {
+		var rows [][]string
+		for _, st := range list {
+			rows = append(rows, []string{st.Name, st.Type, kindOf(st.Storage), yes(st.ReadOnly), st.Size, strings.Join(st.Groups, ", "),
+				strconv.Itoa(st.RunningJobs), st.State, st.Reason})
+		}
+		return term.Table(o.streams.Out, []string{"NAME", "TYPE", "KIND", "READ-ONLY", "SIZE", "GROUPS", "JOBS", "STATE", "REASON"}, rows)
 	})
 }
 

@@ -168,6 +168,7 @@ func (s *restServer) live(ctx context.Context, cluster *kube.Cluster, accounts *
 			return err
 		}
 		ready.Store(true)
+		cluster.Sweep(ctx)
 		return nil
 	})
 	return group.Wait()

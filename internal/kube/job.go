@@ -55,6 +55,8 @@ func idOf(meta metav1.Object) pai.JobID {
 // roleJob is what we keep of a task role's Indexed Job.
 type roleJob struct {
 	key       string
+	id        pai.JobID
+	claims    []string // that its tasks mount
 	role      string
 	retries   int
 	state     pai.JobState
@@ -67,9 +69,14 @@ func parseRoleJob(obj any) (roleJob, error) {
 	if !ok {
 		return roleJob{}, fmt.Errorf("expected a Job, got %T", obj)
 	}
-	out := roleJob{key: j.Labels[specs.JobLabel], role: j.Annotations[specs.RoleAnnotation], state: pai.JobWaiting}
+	out := roleJob{key: j.Labels[specs.JobLabel], id: idOf(j), role: j.Annotations[specs.RoleAnnotation], state: pai.JobWaiting}
 	if j.Spec.BackoffLimitPerIndex != nil {
 		out.retries = int(*j.Spec.BackoffLimitPerIndex)
+	}
+	for _, v := range j.Spec.Template.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			out.claims = append(out.claims, v.PersistentVolumeClaim.ClaimName)
+		}
 	}
 	for _, c := range j.Status.Conditions {
 		if c.Status != corev1.ConditionTrue {

@@ -1,24 +1,43 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
 // claim is what we keep of a PersistentVolumeClaim.
 type claim struct {
 	name   pai.StorageName
+	uid    types.UID
 	share  bool
 	volume string
 	bound  bool
-	reason string
 	expose bool // the administrator wants users to see credentials
+
+	state       string // the phase, or Terminating
+	declaration string // set when it was declared through the API
+	labels      map[string]string
+	wants       wanted
+	size        resource.Quantity // of the bound volume, else what is asked for
+}
+
+// wanted is what a claim asks of a volume.
+type wanted struct {
+	selector labels.Selector
+	class    string
+	size     resource.Quantity
+	modes    []corev1.PersistentVolumeAccessMode
 }
 
 // personalLabel on a claim, with the value "false", makes a storage personal.
@@ -27,32 +46,60 @@ const personalLabel = "share"
 // exposeAnnotation on a claim, with the value "true", shows what looks like a credential in the volume's description.
 const exposeAnnotation = "pai.storage/expose-credentials"
 
+// terminating is the state of a claim that is gone as soon as nobody mounts it any more.
+const terminating = "Terminating"
+
 func parseClaim(obj any) (claim, error) {
 	pvc, ok := obj.(*corev1.PersistentVolumeClaim)
 	if !ok {
 		return claim{}, fmt.Errorf("expected a PersistentVolumeClaim, got %T", obj)
 	}
 	c := claim{
-		name:   pai.StorageName(pvc.Name),
-		share:  pvc.Labels[personalLabel] != "false",
-		volume: pvc.Spec.VolumeName,
-		bound:  pvc.Status.Phase == corev1.ClaimBound,
-		expose: pvc.Annotations[exposeAnnotation] == "true",
+		name:        pai.StorageName(pvc.Name),
+		uid:         pvc.UID,
+		share:       pvc.Labels[personalLabel] != "false",
+		volume:      pvc.Spec.VolumeName,
+		state:       cmp.Or(string(pvc.Status.Phase), string(corev1.ClaimPending)),
+		expose:      pvc.Annotations[exposeAnnotation] == "true",
+		declaration: pvc.Labels[specs.DeclarationLabel],
+		labels:      pvc.Labels,
+		wants: wanted{
+			class: classOf(pvc), size: pvc.Spec.Resources.Requests[corev1.ResourceStorage], modes: pvc.Spec.AccessModes,
+		},
 	}
-	switch {
-	case c.bound:
-	case pvc.Status.Phase == corev1.ClaimLost:
-		c.reason = fmt.Sprintf("its volume %s is gone", pvc.Spec.VolumeName)
-	default:
-		c.reason = "no volume is bound to its claim yet"
+	c.size = c.wants.size
+	if size, ok := pvc.Status.Capacity[corev1.ResourceStorage]; ok {
+		c.size = size
+	}
+	if pvc.DeletionTimestamp != nil {
+		c.state = terminating
+	}
+	c.bound = c.state == string(corev1.ClaimBound)
+	var err error
+	if c.wants.selector, err = metav1.LabelSelectorAsSelector(pvc.Spec.Selector); err != nil {
+		return c, fmt.Errorf("selector: %w", err)
+	}
+	if pvc.Spec.Selector == nil {
+		c.wants.selector = labels.Everything()
 	}
 	return c, nil
+}
+
+// classOf is the storage class that a claim asks for, by field or by the annotation of old.
+func classOf(pvc *corev1.PersistentVolumeClaim) string {
+	if class := pvc.Annotations[corev1.BetaStorageClassAnnotation]; class != "" {
+		return class
+	}
+	if pvc.Spec.StorageClassName != nil {
+		return *pvc.Spec.StorageClassName
+	}
+	return ""
 }
 
 // storage puts a claim and its volume together.
 func (c *Cluster) storage(cl claim) pai.Storage {
 	s := pai.Storage{
-		Name: cl.name, Share: cl.share, VolumeName: cl.volume, Bound: cl.bound, Reason: cl.reason,
+		Name: cl.name, Share: cl.share, VolumeName: cl.volume, Bound: cl.bound, Reason: c.unboundReason(cl),
 		Type: pai.StorageUnknown, Data: map[string]string{},
 	}
 	v, ok := c.volumes.get(cl.volume)

@@ -109,7 +109,7 @@ func TestPersonalAndUnbound(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []pai.Storage{
-		{Name: "a", Type: pai.StorageUnknown, Data: map[string]string{}, Reason: "no volume is bound to its claim yet"},
+		{Name: "a", Type: pai.StorageUnknown, Data: map[string]string{}, Reason: "no volume is bound to its claim yet: there is no volume"},
 		{Name: "b", Share: true, VolumeName: "gone", Type: pai.StorageUnknown, Data: map[string]string{}, Reason: "its volume gone is gone"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -209,6 +209,24 @@ func (v *view[T]) awaitGone(ctx context.Context, name, version string) {
 	}
 }
 
+// awaitChange waits until an object is gone or as wished. It gives up with the context.
+func (v *view[T]) awaitChange(ctx context.Context, name string, as func(T) bool) {
+	for {
+		v.mu.RLock()
+		it, exists := v.items[name]
+		changed := v.changed
+		v.mu.RUnlock()
+		if !exists || (it.ok && as(it.value)) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // notOlder compares resource versions, which are numbers that grow.
 func notOlder(have, want string) bool {
 	h, err1 := strconv.ParseUint(have, 10, 64)

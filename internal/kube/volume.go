@@ -1,15 +1,21 @@
 package kube
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
 // volume is what we keep of a PersistentVolume. The open fields contain credentials, if the volume has any in clear.
@@ -21,6 +27,18 @@ type volume struct {
 	secretName   string
 	mountOptions []string
 	openOptions  []string
+
+	name        string
+	uid         types.UID
+	state       string // the phase
+	class       string
+	size        resource.Quantity
+	modes       []corev1.PersistentVolumeAccessMode
+	labels      labels.Set
+	owner       *corev1.ObjectReference // the claim that it belongs to, if any
+	retained    bool                    // the data outlives the claim
+	declaration string                  // set when it was declared through the API
+	created     time.Time
 }
 
 func parseVolume(obj any) (volume, error) {
@@ -35,6 +53,11 @@ func parseVolume(obj any) (volume, error) {
 	if v.openOptions == nil {
 		v.openOptions = pv.Spec.MountOptions
 	}
+	v.name, v.uid, v.state, v.created = pv.Name, pv.UID, string(pv.Status.Phase), pv.CreationTimestamp.Time
+	v.class = cmp.Or(pv.Annotations[corev1.BetaStorageClassAnnotation], pv.Spec.StorageClassName)
+	v.size, v.modes, v.labels, v.owner = pv.Spec.Capacity[corev1.ResourceStorage], pv.Spec.AccessModes, pv.Labels, pv.Spec.ClaimRef
+	v.retained = pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain
+	v.declaration = pv.Labels[specs.DeclarationLabel]
 	v.data, v.mountOptions = withoutSecrets(v.openData), withoutSecretOptions(v.openOptions)
 	return v, nil
 }
@@ -75,9 +98,9 @@ func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
 		v.openOptions = strings.Split(options, ",")
 	}
 	switch f.Driver {
-	case "microsoft.com/smb":
+	case specs.SMBDriver:
 		v.kind, v.openData = pai.StorageSamba, pick("address", f.Options["source"])
-	case "azure/blobfuse":
+	case specs.BlobfuseDriver:
 		v.kind = pai.StorageAzureBlob
 		v.openData = pick("containerName", f.Options["container"], "accountName", f.Options["accountname"])
 	}

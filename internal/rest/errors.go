@@ -18,6 +18,7 @@ import (
 var statuses = map[pai.Code]int{
 	pai.ConflictGroupError:     http.StatusConflict,
 	pai.ConflictJobError:       http.StatusConflict,
+	pai.ConflictStorageError:   http.StatusConflict,
 	pai.ConflictUserError:      http.StatusConflict,
 	pai.ForbiddenUserError:     http.StatusForbidden,
 	pai.IncorrectPasswordError: http.StatusBadRequest,
@@ -33,6 +34,7 @@ var statuses = map[pai.Code]int{
 	pai.NoVirtualClusterError:  http.StatusNotFound,
 	pai.OutdatedVersionError:   http.StatusPreconditionFailed,
 	pai.RemoveAdminError:       http.StatusForbidden,
+	pai.StorageInUseError:      http.StatusConflict,
 	pai.TooManyRequestsError:   http.StatusTooManyRequests,
 	pai.UnauthorizedUserError:  http.StatusUnauthorized,
 	pai.UnavailableError:       http.StatusServiceUnavailable,

@@ -109,7 +109,7 @@ func TestGrantAsDocumented(t *testing.T) {
 	check(t, s, alice, "GET", "/api/v2/storages?default=true", "", "", 200, `"personal"`)
 	check(t, s, alice, "GET", "/api/v2/storages/nfs-storage", "", "", 200, `"type":"nfs","data":{"path":"/data","server":"10.0.0.1"},"readOnly":false,"mountOptions":["nfsvers=4.1"]`)
 	check(t, s, alice, "GET", "/api/v2/storages/absent", "", "", 404, `{"code":"NoStorageError","message":"Storage absent is not found."}`)
-	check(t, s, admin, "GET", "/api/v2/storages", "", "", 200, `"name":"unbound","share":true,"volumeName":"","default":false,"reason":"no volume is bound to its claim yet"`)
+	check(t, s, admin, "GET", "/api/v2/storages", "", "", 200, `"name":"unbound","share":true,"volumeName":"","default":false,"reason":"no volume is bound to its claim yet: `)
 }
 
 func TestPatchKeepsWhatIsLeftOut(t *testing.T) {
@@ -257,7 +257,7 @@ func TestShapeOfWhatDoesNotExist(t *testing.T) {
 		{"GET", "/rest-server/api/v2/nothing", 404, "NoApiError"},
 		{"GET", "/rest-server/openapi.yaml", 404, "NoApiError"},
 		{"PATCH", "/api/v2/groups", 405, "MethodNotAllowedError"},
-		{"POST", "/rest-server/api/v2/storages", 405, "MethodNotAllowedError"},
+		{"PUT", "/rest-server/api/v2/storages", 405, "MethodNotAllowedError"},
 	} {
 		header, text := check(t, s, "", c.method, c.path, "", "", c.status, "")
 		var body struct{ Code, Message string }

@@ -139,9 +139,15 @@ func whoGroups() map[string]whoRow {
 }
 
 func whoStorages() map[string]whoRow {
+	administrators := func(well int) [callers]int {
+		return [callers]int{no401, no401, no401, no401, no403, no403, no403, well}
+	}
 	return map[string]whoRow{
-		"getStorages": {path: "/api/v2/storages", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
-		"getStorage":  {path: "/api/v2/storages/personal", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"declareStorage": {path: "/api/v2/storages", typ: "application/json", body: `{"name":"new-CALLER","type":"nfs","server":"10.0.0.1","path":"/new"}`,
+			status: administrators(201)},
+		"removeStorage": {path: "/api/v2/storages/nowhere", status: administrators(404)},
+		"getStorages":   {path: "/api/v2/storages", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"getStorage":    {path: "/api/v2/storages/personal", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
 	}
 }
 

@@ -1,0 +1,102 @@
+package pai_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// declarations are good ones, one of each type.
+func declarations() []pai.StorageDeclaration {
+	smb := pai.Secret{"username": "u", "password": "p"}
+	return []pai.StorageDeclaration{
+		{Name: "n", Type: pai.StorageNFS, Server: "10.0.0.1", Path: "/data", MountOptions: []string{"nfsvers=4.1", "hard"}, ReadOnly: true},
+		{Name: "n", Type: pai.StorageNFS, Server: "fd00::1", Path: "/", Size: "1.5Ti"},
+		{Name: "n", Type: pai.StorageSamba, Address: "//files.example.org/team", Secret: smb, Options: map[string]string{"dir": "x"}},
+		{Name: "n", Type: pai.StorageSamba, Address: "//files/team share", SecretName: "smb-secret"},
+		{Name: "n", Type: pai.StorageAzureBlob, Container: "archive", Secret: pai.Secret{"accountname": "a", "accountsastoken": "t"}},
+		{Name: "n", Type: pai.StorageAzureFile, Share: "share", SecretName: "azure"},
+		{Name: "n", Type: pai.StorageHostPath, Path: "/srv"},
+		{Name: "n", Type: pai.StorageLocal, Path: "/srv", Nodes: []string{"worker1", "worker2"}},
+	}
+}
+
+func TestNormalizeTakesEveryType(t *testing.T) {
+	for _, d := range declarations() {
+		got, err := d.Normalize()
+		if err != nil || (d.Size == "" && got.Size != "10Gi") {
+			t.Errorf("%+v: size %q, %v", d, got.Size, err)
+		}
+	}
+}
+
+func TestNormalizeNamesEveryFault(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, c := range []struct {
+		d    pai.StorageDeclaration
+		want []string
+	}{
+		{pai.StorageDeclaration{}, []string{"name: ", "type: "}},
+		{pai.StorageDeclaration{Name: "n", Type: "cephfs"}, []string{`type: "cephfs": choose one of azureBlob, azureFile, hostPath, local, nfs, samba`}},
+		{pai.StorageDeclaration{Name: pai.StorageName(strings.Repeat("n", 241)), Type: pai.StorageHostPath, Path: "/x"}, []string{"name: at most 240"}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageNFS, Path: "data", Address: "//a/b", Size: "-1", SecretName: "s"},
+			[]string{"server: missing", "path: ", "address: storages of type nfs have none", "size: ", "secret: storages of type nfs have none"}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageNFS, Server: "a b", Path: "/a/../b"}, []string{"server: ", "path: "}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageNFS, Server: "h", Path: "/a\nb", MountOptions: []string{"", "a,b", "password=x", "-o\x00"}},
+			[]string{"path: ", "mountOptions[0]: ", "mountOptions[1]: ", "mountOptions[2]: credentials belong", "mountOptions[3]: "}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageNFS, Server: "h", Path: "/a", Options: map[string]string{"a": "b"}}, []string{"options: storages of type nfs have none"}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "/host/share"}, []string{"address: ", "secret: missing"}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "//host/share", SecretName: "Bad", Secret: pai.Secret{"username": "u", "extra": "SECRET"}},
+			[]string{"secretName: not beside", `secretName: "Bad"`, "secret.password: missing", `secret["extra"]: unknown`}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "//host/share", Secret: pai.Secret{"username": "u", "password": "SECRET\n"},
+			Options: map[string]string{"accountkey": "SECRET", "x\n": "y"}}, []string{"secret.password: too long, or", "options.accountkey: credentials", `options["x\n"]`}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageAzureBlob, Container: "Bad_", Secret: pai.Secret{"accountname": "a"}},
+			[]string{"containerName: ", "secret.accountkey or accountsastoken: missing"}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageLocal, Path: "/" + long + long + long + long, Nodes: []string{"ok", "Not OK"}, ReadOnly: true},
+			[]string{"path: ", `nodes: "Not OK"`, "readOnly: "}},
+	} {
+		_, err := c.d.Normalize()
+		if pai.CodeOf(err) != pai.InvalidParametersError {
+			t.Errorf("%+v: got %v", c.d, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%+v: %q is not in %q", c.d, want, err)
+			}
+		}
+		if strings.Contains(err.Error(), "SECRET") || strings.ContainsAny(err.Error(), "\n\x00") || len(err.Error()) > 1000 {
+			t.Errorf("%+v: got %q", c.d, err)
+		}
+	}
+}
+
+func TestStorageSecretsDoNotPrint(t *testing.T) {
+	s := pai.Secret{"password": "CANARY"}
+	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s, s), fmt.Sprintf("%+v", pai.StorageDeclaration{Secret: s})} {
+		if strings.Contains(text, "CANARY") {
+			t.Error(text)
+		}
+	}
+}
+
+// FuzzNormalize: whatever a declaration passes with, it is one line of text each that cannot become two.
+func FuzzNormalize(f *testing.F) {
+	f.Add("nfs", "10.0.0.1", "/data", "hard", "k", "v")
+	f.Add("samba", "//host/share", "/x", "vers=3.0", "username", "p\x00")
+	f.Fuzz(func(t *testing.T, typ, where, path, option, key, value string) {
+		d, err := pai.StorageDeclaration{Name: "n", Type: pai.StorageType(typ), Server: where, Address: where, Container: where, Share: where, Path: path,
+			MountOptions: []string{option}, Options: map[string]string{key: value}}.Normalize()
+		if err != nil {
+			if pai.CodeOf(err) != pai.InvalidParametersError {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		if strings.ContainsFunc(d.Server+d.Address+d.Path+option+value, func(r rune) bool { return r < ' ' || r == 0x7f }) || strings.Contains(option, ",") {
+			t.Errorf("%+v passed", d)
+		}
+	})
+}
