@@ -39,10 +39,16 @@ var allowed = map[string]map[string]string{
 	"internal/rest": {
 		"":                 "the services' contracts",
 		"internal/jobspec": "job documents come as YAML",
+		"internal/session": "the browser's cookies, on the way through an identity provider",
 	},
-	"internal/portal":  {"": "the services' contracts"},
-	"internal/client":  {"": "the nouns"},
-	"internal/jobspec": {"": "the job that a document describes"},
+	"internal/portal": {
+		"":                 "the services' contracts",
+		"internal/session": "the browser's cookies",
+	},
+	"internal/session":    {},
+	"internal/openidtest": {},
+	"internal/client":     {"": "the nouns"},
+	"internal/jobspec":    {"": "the job that a document describes"},
 	"internal/auth": {
 		"":              "the services that the guard stands before",
 		"internal/kube": "users' password hashes and tokens",
@@ -112,6 +118,8 @@ var confined = map[string]struct {
 	"github.com/spf13/cobra":            {[]string{"internal/cli"}, "flags are the command line's"},
 	"github.com/danielgtaylor/huma/":    {[]string{"internal/rest"}, "HTTP is one front end among others"},
 	"github.com/prometheus/":            {[]string{"internal/rest", "internal/daemon"}, "numbers are for the API's /metrics"},
+	"github.com/coreos/go-oidc/":        {[]string{"internal/auth"}, "one place knows identity providers"},
+	"github.com/zitadel/oidc/":          {[]string{"internal/openidtest"}, "a provider is for tests"},
 	"github.com/golang-jwt/":            {[]string{"internal/auth"}, "one place makes and reads tokens"},
 	"github.com/thejerf/suture/":        {[]string{"internal/proc"}, "one place supervises"},
 	"github.com/vishvananda/netlink":    {[]string{"internal/localcluster"}, "only a local cluster makes a network"},
@@ -120,7 +128,7 @@ var confined = map[string]struct {
 }
 
 // testOnly are packages that no program may import.
-var testOnly = []string{"internal/kubefake", "internal/kubetest", "internal/servertest"}
+var testOnly = []string{"internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
 
 type goPackage struct {
 	ImportPath string

@@ -10,4 +10,5 @@ type Services struct {
 	Audit           AuditService
 	VirtualClusters VirtualClusterService
 	Kubernetes      KubernetesService
+	SignOn          SignOnService // nil: users have passwords here
 }

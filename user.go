@@ -57,6 +57,7 @@ type User struct {
 	Password  PasswordHash
 	Groups    []GroupName // some may not exist any more; they count for nothing
 	Extension map[string]any
+	Identity  string // issuer and subject at the identity provider; "" for those who never came from one
 	Version   string // changes with every change of the user
 }
 

@@ -82,6 +82,22 @@ func (c UserChange) Check() error {
 	return f.err()
 }
 
+// CheckExtension is Check where an identity provider decides over the rest: a change of the extension is all that there is.
+func (c UserChange) CheckExtension() error {
+	var f faults
+	for field, given := range map[string]bool{"email": c.Email != nil, "virtualCluster": c.VirtualClusters != nil, "admin": c.Admin != nil, "password": c.Password != nil} {
+		if given {
+			f.add(field, "the identity provider decides over this")
+		}
+	}
+	slices.Sort(f)
+	if !c.Patch {
+		f.required(map[string]bool{"extension": c.Extension != nil})
+	}
+	f.extension(c.Extension)
+	return f.err()
+}
+
 // SelfChange is a change that users make of their own record. What decides over rights is not in it.
 type SelfChange struct {
 	Name        UserName       // the caller's

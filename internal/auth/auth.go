@@ -1,6 +1,6 @@
 // Package auth knows who is calling and what they may do.
 //
-// [Accounts] signs users in: passwords, tokens, and a limit on guessing. [Guard] is the one authorisation point: it wraps the services, so
+// [Accounts] signs users in: passwords, tokens, and a limit on guessing; [SignOn] does it through an OpenID provider. [Guard] is the one authorisation point: it wraps the services, so
 // that no front end can forget a check. Use both from the wiring (package daemon), and hand front ends nothing but the guarded services.
 //
 // Its rules:
@@ -26,6 +26,7 @@ import (
 // Options says how users sign in.
 type Options struct {
 	KeepOldHashes bool             // neither upgrade old password hashes at login nor make others, because the original server runs beside this one
+	SignOn        bool             // an identity provider says who users are, what their addresses are and which groups they belong to; there are no passwords
 	Now           func() time.Time // nil: time.Now
 }
 

@@ -22,6 +22,9 @@ const (
 
 // Login checks a password and issues a token. See [pai.TokenService] for the errors.
 func (a *Accounts) Login(ctx context.Context, c pai.Credentials) (pai.Session, error) {
+	if a.options.SignOn {
+		return pai.Session{}, pai.Errorf(pai.ForbiddenUserError, "There are no passwords here: sign in through the identity provider.")
+	}
 	lifetime, err := checkLifetime(c.Lifetime)
 	if err != nil {
 		return pai.Session{}, err

@@ -99,7 +99,11 @@ func (a *Accounts) CreateUser(ctx context.Context, order pai.NewUser) error {
 
 // ChangeUser applies a change. See [pai.UserService] for the errors.
 func (a *Accounts) ChangeUser(ctx context.Context, change pai.UserChange) (pai.Account, error) {
-	if err := change.Check(); err != nil {
+	check := change.Check
+	if a.options.SignOn {
+		check = change.CheckExtension
+	}
+	if err := check(); err != nil {
 		return pai.Account{}, err
 	}
 	return a.change(ctx, change, func(pai.User) error { return nil })
@@ -107,6 +111,9 @@ func (a *Accounts) ChangeUser(ctx context.Context, change pai.UserChange) (pai.A
 
 // ChangeSelf applies a change of the caller's own record. The guard has compared the names.
 func (a *Accounts) ChangeSelf(ctx context.Context, change pai.SelfChange) (pai.Account, error) {
+	if a.options.SignOn {
+		return a.ChangeUser(ctx, change.UserChange())
+	}
 	if err := change.Check(); err != nil {
 		return pai.Account{}, err
 	}

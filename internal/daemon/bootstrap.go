@@ -14,6 +14,9 @@ import (
 // bootstrap makes the first administrator and the groups that every cluster has, as far as they are missing. Several replicas may do so
 // at once.
 func (s *restServer) bootstrap(ctx context.Context, cluster *kube.Cluster, accounts *auth.Accounts) error {
+	if s.signOn.on() {
+		return s.bootstrapGroups(ctx, cluster)
+	}
 	if s.bootstrapAdmin == "" {
 		return nil
 	}
@@ -36,6 +39,28 @@ func (s *restServer) bootstrap(ctx context.Context, cluster *kube.Cluster, accou
 		return fmt.Errorf("create the administrator %s: %w", name, err)
 	}
 	s.log.Info("administrator is there", "user", name)
+	return nil
+}
+
+// bootstrapGroups makes the groups that every cluster has, and lets members of a group of the identity provider be administrators. An
+// external name that somebody gave to the group already stays.
+func (s *restServer) bootstrapGroups(ctx context.Context, cluster *kube.Cluster) error {
+	if err := createGroups(ctx, cluster); err != nil || s.signOn.adminGroup == "" {
+		return err
+	}
+	g, err := cluster.Group(ctx, pai.AdminGroup)
+	switch {
+	case err != nil:
+		return err
+	case g.ExternalName == "":
+		_, err = cluster.ChangeGroup(ctx, pai.GroupChange{Name: pai.AdminGroup, ExternalName: &s.signOn.adminGroup, Patch: true, Version: g.Version})
+		if pai.CodeOf(err) == pai.OutdatedVersionError || pai.CodeOf(err) == pai.ConflictGroupError {
+			err = nil // another replica did it
+		}
+		return err
+	case g.ExternalName != s.signOn.adminGroup:
+		s.log.Warn("--oidc-admin-group is not what the group of administrators has", "group", pai.AdminGroup, "externalName", g.ExternalName)
+	}
 	return nil
 }
 

@@ -48,6 +48,7 @@ type restServer struct {
 	keepOldHashes     bool
 	virtualClusters   string
 	drain             time.Duration
+	signOn            signOnFlags
 
 	stdout   io.Writer
 	log      *slog.Logger
@@ -97,6 +98,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "keep password hashes in the original's format, and make new ones in it; while it runs side by side")
 	f.StringVar(&s.virtualClusters, "virtual-clusters", "", "YAML `file` that says what is guaranteed to which virtual cluster")
 	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
+	s.signOn.register(f)
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0, false
@@ -110,6 +112,10 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 		return 2, false
 	case (s.bootstrapAdmin == "") != (s.bootstrapPassword == ""):
 		fmt.Fprintln(stderr, "rest-server: --bootstrap-admin and --bootstrap-admin-password-file go together")
+		return 2, false
+	}
+	if err := s.signOn.check(s.bootstrapAdmin); err != nil {
+		fmt.Fprintf(stderr, "rest-server: %v\n", err)
 		return 2, false
 	}
 	return 0, true
@@ -132,10 +138,10 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	if err != nil {
 		return err
 	}
-	accounts := auth.NewAccounts(cluster, key, auth.Options{KeepOldHashes: s.keepOldHashes})
-	services := auth.Guard(pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster,
-		VirtualClusters: cluster, Kubernetes: cluster,
-	}, accounts)
+	accounts, services, err := s.services(cluster, key)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -143,6 +149,23 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	fmt.Fprintf(s.stdout, "listening on http://%s\n", listener.Addr())
 
 	return s.live(ctx, cluster, accounts, services, listener)
+}
+
+// services wires what front ends may ask for.
+func (s *restServer) services(cluster *kube.Cluster, key []byte) (*auth.Accounts, pai.Services, error) {
+	accounts := auth.NewAccounts(cluster, key, auth.Options{KeepOldHashes: s.keepOldHashes, SignOn: s.signOn.on()})
+	all := pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster,
+		VirtualClusters: cluster, Kubernetes: cluster}
+	if s.signOn.on() {
+		openID, err := s.signOn.openID()
+		if err != nil {
+			return nil, pai.Services{}, err
+		}
+		if all.SignOn, err = auth.NewSignOn(accounts, openID); err != nil {
+			return nil, pai.Services{}, err
+		}
+	}
+	return accounts, auth.Guard(all, accounts), nil
 }
 
 // live serves until ctx ends. The caches, the audit trail and streams live on until the last request is answered.

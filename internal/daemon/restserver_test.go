@@ -23,6 +23,11 @@ func TestArguments(t *testing.T) {
 		{[]string{"extra"}, 2, `unexpected argument "extra"`},
 		{[]string{"--bootstrap-admin", "admin"}, 2, "go together"},
 		{[]string{"--drain", "-1s"}, 2, "--drain -1s: from 0s"},
+		{[]string{"--authn", "ldap"}, 2, "expected basic or oidc"},
+		{[]string{"--authn", "oidc"}, 2, "the client's id is missing; "},
+		{[]string{"--authn", "oidc", "--bootstrap-admin", "a", "--bootstrap-admin-password-file", "f"}, 2, "--oidc-admin-group says"},
+		{[]string{"--authn", "oidc", "--oidc-client-id", "x", "--oidc-issuer", "http://example.org", "--oidc-redirect-url", "https://pai/return"}, 2,
+			`issuer: expected an https URL, got "http://example.org"`},
 		{[]string{"--kubeconfig", "/nonexistent"}, 1, "--kubeconfig FILE"},
 	} {
 		var stderr bytes.Buffer

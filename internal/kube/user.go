@@ -15,6 +15,9 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 )
 
+// identityAnnotation says who a user is at the identity provider. The original does not look at it.
+const identityAnnotation = "pai.storage/identity"
+
 func parseUser(obj any) (pai.User, error) {
 	s, err := secretOf(obj)
 	if err != nil {
@@ -24,6 +27,7 @@ func parseUser(obj any) (pai.User, error) {
 		Name:     pai.UserName(s.Data["username"]),
 		Email:    string(s.Data["email"]),
 		Password: pai.PasswordHash(s.Data["password"]),
+		Identity: s.Annotations[identityAnnotation],
 		Version:  s.ResourceVersion,
 	}
 	if objectName(u.Name) != s.Name {
@@ -97,7 +101,9 @@ func (c *Cluster) CreateUser(ctx context.Context, u pai.User) error {
 	if err := c.dropOrphanTokens(ctx, u.Name); err != nil {
 		return err
 	}
-	written, err := c.createSecret(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: UserNamespace, Name: objectName(u.Name)}, Data: data})
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: UserNamespace, Name: objectName(u.Name)}, Data: data}
+	setIdentity(secret, u.Identity)
+	written, err := c.createSecret(ctx, secret)
 	if apierrors.IsAlreadyExists(err) {
 		return pai.Errorf(pai.ConflictUserError, "User name %s already exists.", u.Name).Because(err)
 	}
@@ -180,7 +186,22 @@ func replaceUserData(s *corev1.Secret, before, after pai.User) (differs bool, er
 			s.Data[key], differs = value, true
 		}
 	}
+	if before.Identity != after.Identity {
+		setIdentity(s, after.Identity)
+		differs = true
+	}
 	return differs, nil
+}
+
+func setIdentity(s *corev1.Secret, identity string) {
+	if identity == "" {
+		delete(s.Annotations, identityAnnotation)
+		return
+	}
+	if s.Annotations == nil {
+		s.Annotations = map[string]string{}
+	}
+	s.Annotations[identityAnnotation] = identity
 }
 
 // SetPassword replaces a user's password hash if it still is the one that the caller verified. The password itself stays, so the audit
@@ -251,6 +272,9 @@ func userRecord(u pai.User) map[string]any {
 // recordUserChange says which keys of the extension and whether the password changed, without their values.
 func (c *Cluster) recordUserChange(ctx context.Context, before, after pai.User) {
 	was, is := userRecord(before), userRecord(after)
+	if before.Identity != after.Identity {
+		was["identity"], is["identity"] = before.Identity, after.Identity
+	}
 	if before.Password != after.Password {
 		was["password"], is["password"] = "old", "new"
 	}

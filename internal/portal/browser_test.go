@@ -11,7 +11,9 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/pai-storage/pai-storage/internal/auth"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
+	"github.com/pai-storage/pai-storage/internal/openidtest"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
@@ -106,5 +108,40 @@ func TestInABrowser(t *testing.T) {
 	where := do(t, ctx, chromedp.Location())
 	if where != s.URL+"/login" {
 		t.Errorf("after signing out / leads to %s", where)
+	}
+}
+
+// TestSignOnInABrowser: the way through an identity provider works under our policy, cookies and all, and back out.
+func TestSignOnInABrowser(t *testing.T) {
+	ctx := chromium(t)
+	s := servertest.StartSignOn(t, nil, func(url string) auth.OpenID {
+		back := url + "/api/v2/authn/oidc/return"
+		p := openidtest.Start(t, back, openidtest.Person{ID: "1", Name: "carol"}, openidtest.Person{ID: "2", Name: "bob"})
+		return auth.OpenID{Issuer: p.URL, ClientID: openidtest.ClientID, ClientSecret: openidtest.ClientSecret, RedirectURL: back,
+			Scopes: []string{"openid", "profile", "email"}, UsernameClaim: "preferred_username", GroupsClaim: "groups"}
+	})
+	signIn := func(name string) {
+		do(t, ctx, chromedp.Navigate(s.URL+"/login"))
+		picture(t, ctx, "sign-on")
+		do(t, ctx, chromedp.Click(`#sign-on`))
+		do(t, ctx, chromedp.SendKeys(`input[name=username]`, name))
+		do(t, ctx, chromedp.SendKeys(`input[name=password]`, openidtest.Password))
+		do(t, ctx, chromedp.Click(`button[type=submit]`))
+	}
+	signIn("bob") // whose name is somebody else's here
+	if fault := do(t, ctx, chromedp.Text(`[role=alert]`)); !strings.Contains(fault, "There is a user bob already") {
+		t.Errorf("bob is told %q", fault)
+	}
+	picture(t, ctx, "sign-on-refused")
+	signIn("carol")
+	if user := do(t, ctx, chromedp.Text(`#user`)); user != "carol" {
+		t.Errorf("signed in as %q", user)
+	}
+	picture(t, ctx, "sign-on-done")
+	do(t, ctx, chromedp.Click(`header a.button`))
+	do(t, ctx, chromedp.WaitVisible(`#sign-on`))
+	do(t, ctx, chromedp.Navigate(s.URL+"/"))
+	if page := do(t, ctx, chromedp.Location()); page != s.URL+"/login" {
+		t.Errorf("after signing out, the storages are at %s", page)
 	}
 }

@@ -6,10 +6,8 @@ import (
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/session"
 )
-
-// cookieName is where a browser keeps the token.
-const cookieName = "pai-session"
 
 // sessionLifetime is how long a browser stays signed in.
 const sessionLifetime = 12 * time.Hour
@@ -17,7 +15,7 @@ const sessionLifetime = 12 * time.Hour
 // signedIn adds the caller of the session to the request.
 func (p *Portal) signedIn(h handler) http.Handler {
 	return p.page(func(w http.ResponseWriter, r *http.Request) error {
-		cookie, err := r.Cookie(cookieName)
+		cookie, err := r.Cookie(session.Token)
 		if err != nil {
 			return pai.Errorf(pai.UnauthorizedUserError, "Sign in first.")
 		}
@@ -30,35 +28,27 @@ func (p *Portal) signedIn(h handler) http.Handler {
 	})
 }
 
-// overTLS tells whether the browser speaks TLS, to us or to a proxy, which says so in a header. Who forges that gets a stricter cookie.
-func overTLS(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
-}
-
 // setSession gives the browser a token to keep; "" takes it away.
 func setSession(w http.ResponseWriter, r *http.Request, token string) {
-	c := &http.Cookie{
-		Name: cookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: overTLS(r),
-	}
-	if token == "" {
-		c.MaxAge = -1
-	}
-	http.SetCookie(w, c)
+	http.SetCookie(w, session.Cookie(session.Token, token, 0, session.OverTLS(r)))
 }
 
 // loginData is what the form shows again after a refusal; never the password.
 type loginData struct{ User, Fault string }
 
-func (p *Portal) loginForm(w http.ResponseWriter, _ *http.Request) error {
-	return p.render(w, http.StatusOK, "login.html", loginData{})
+func (p *Portal) loginForm(w http.ResponseWriter, r *http.Request) error {
+	fault := session.FaultOf(r)
+	if fault != "" {
+		http.SetCookie(w, session.FaultCookie("", session.OverTLS(r)))
+	}
+	return p.render(w, http.StatusOK, "login.html", loginData{Fault: fault})
 }
 
 func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	session, err := p.session(r)
+	opened, err := p.open(r)
 	if err != nil {
 		status, fault, ok := refusal(err)
 		if !ok {
@@ -66,13 +56,13 @@ func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
 		}
 		return p.render(w, status, "login.html", loginData{User: r.PostFormValue("username"), Fault: fault})
 	}
-	requestFrom(r.Context()).user = session.User
-	setSession(w, r, session.Token)
+	requestFrom(r.Context()).user = opened.User
+	setSession(w, r, opened.Token)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 	return nil
 }
 
-func (p *Portal) session(r *http.Request) (pai.Session, error) {
+func (p *Portal) open(r *http.Request) (pai.Session, error) {
 	user, err := pai.ParseUserName(r.PostFormValue("username"))
 	if err != nil {
 		return pai.Session{}, err

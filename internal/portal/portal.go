@@ -56,7 +56,7 @@ func New(services pai.Services, o Options) *Portal {
 		o.Ready = func() bool { return true }
 	}
 	p := &Portal{services: services, options: o}
-	p.templates = template.Must(template.New("").Funcs(template.FuncMap{"clock": clock, "mountPath": mountPath, "where": where, "yaml": yamlText}).ParseFS(pages, "pages/*.html"))
+	p.templates = template.Must(template.New("").Funcs(template.FuncMap{"signOn": func() bool { return services.SignOn != nil }, "clock": clock, "mountPath": mountPath, "where": where, "yaml": yamlText}).ParseFS(pages, "pages/*.html"))
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", p.signedIn(p.storages))
 	mux.Handle("GET /jobs", p.signedIn(p.findJob))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/session"
 )
 
 // profileData is the page of who is signed in.
@@ -43,7 +44,7 @@ func (p *Portal) profilePage(w http.ResponseWriter, r *http.Request, data profil
 		return err
 	}
 	scheme := "http"
-	if overTLS(r) {
+	if session.OverTLS(r) {
 		scheme = "https"
 	}
 	data.Server = scheme + "://" + r.Host

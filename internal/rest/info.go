@@ -23,6 +23,10 @@ func (s *Server) infoOperations() {
 		OperationID: "getClusterInfo", Method: http.MethodGet, Path: prefix + "/info", Tags: []string{"api"},
 		Summary: "What serves here.",
 	}, func(context.Context, *struct{}) (*infoOutput, error) {
-		return &infoOutput{infoBody{Name: "PAI RESTful API", Version: s.options.Version, LauncherType: "k8s", AuthnMethod: "basic"}}, nil
+		method := "basic"
+		if s.services.SignOn != nil {
+			method = "OIDC"
+		}
+		return &infoOutput{infoBody{Name: "PAI RESTful API", Version: s.options.Version, LauncherType: "k8s", AuthnMethod: method}}, nil
 	})
 }

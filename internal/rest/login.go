@@ -49,7 +49,10 @@ func (s *Server) loginOperations() {
 	s.api.OpenAPI().Paths[prefix+"/authn/basic/login"].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"application/x-www-form-urlencoded": {Schema: form}, "application/json": {Schema: form},
 	}}
+}
 
+// logoutOperations are there in both modes: a token is a token.
+func (s *Server) logoutOperations() {
 	register(s, pai.Person, huma.Operation{
 		OperationID: "basicLogout", Method: http.MethodDelete, Path: prefix + "/authn/basic/logout", Tags: []string{"authn"},
 		Summary: "Revoke the token that the request carries.",

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/session"
 )
 
 // Limits of one request.
@@ -32,6 +33,7 @@ type request struct {
 	route     string // the pattern that the operation is at
 	user      pai.UserName
 	address   string
+	secure    bool // the browser speaks TLS
 	writer    *statusWriter
 }
 
@@ -128,7 +130,7 @@ func (s *Server) whenReady(next http.Handler) http.Handler {
 func (s *Server) observe(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	sw := &statusWriter{ResponseWriter: w}
-	req := &request{id: requestID(r), address: address(r), writer: sw}
+	req := &request{id: requestID(r), address: address(r), secure: session.OverTLS(r), writer: sw}
 	w.Header().Set("X-Request-Id", req.id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")

@@ -88,7 +88,12 @@ func (s *Server) OpenAPI() *huma.OpenAPI { return s.api.OpenAPI() }
 // operations registers everything under /api/v2.
 func (s *Server) operations() {
 	s.infoOperations()
-	s.loginOperations()
+	if s.services.SignOn != nil {
+		s.signOnOperations()
+	} else {
+		s.loginOperations()
+	}
+	s.logoutOperations()
 	s.tokenOperations()
 	s.userOperations()
 	s.groupOperations()

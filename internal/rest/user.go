@@ -98,20 +98,27 @@ type userGroupsInput struct {
 }
 
 func (s *Server) userOperations() {
-	const one = prefix + "/users/{user}"
 	tags := []string{"user"}
 	register(s, pai.Administrator, huma.Operation{OperationID: "getAllUser", Method: http.MethodGet, Path: prefix + "/users", Tags: tags,
 		Summary: "List all users. Administrators only."}, s.getUsers)
-	register(s, pai.Administrator, huma.Operation{OperationID: "createUser", Method: http.MethodPost, Path: prefix + "/users", Tags: tags,
-		Summary: "Create a user. Administrators only.", DefaultStatus: http.StatusCreated}, s.createUser)
 	register(s, pai.Administrator, huma.Operation{OperationID: "updateUser", Method: http.MethodPut, Path: prefix + "/users", Tags: tags,
 		Summary: "Change a user. Administrators only.", DefaultStatus: http.StatusCreated}, s.updateUser)
 	register(s, pai.Person, huma.Operation{OperationID: "getUserSelf", Method: http.MethodGet, Path: prefix + "/users/me", Tags: tags,
 		Summary: "Get the caller's own record."}, s.getSelf)
 	register(s, pai.Person, huma.Operation{OperationID: "updateUserSelf", Method: http.MethodPut, Path: prefix + "/users/me", Tags: tags,
 		Summary: "Change the caller's own email address, password or extension.", DefaultStatus: http.StatusCreated}, s.updateSelf)
-	register(s, pai.Person, huma.Operation{OperationID: "getUser", Method: http.MethodGet, Path: one, Tags: tags,
+	register(s, pai.Person, huma.Operation{OperationID: "getUser", Method: http.MethodGet, Path: prefix + "/users/{user}", Tags: tags,
 		Summary: "Get a user. Others than oneself: administrators only."}, s.getUser)
+	if s.services.SignOn == nil {
+		s.membershipOperations(tags)
+	}
+}
+
+// membershipOperations decide who is a user and a member of what. An identity provider does it where there is one.
+func (s *Server) membershipOperations(tags []string) {
+	const one = prefix + "/users/{user}"
+	register(s, pai.Administrator, huma.Operation{OperationID: "createUser", Method: http.MethodPost, Path: prefix + "/users", Tags: tags,
+		Summary: "Create a user. Administrators only.", DefaultStatus: http.StatusCreated}, s.createUser)
 	register(s, pai.Administrator, huma.Operation{OperationID: "deleteUser", Method: http.MethodDelete, Path: one, Tags: tags,
 		Summary: "Remove a user who is no administrator, and the user's tokens. Administrators only."}, s.deleteUser)
 	register(s, pai.Administrator, huma.Operation{OperationID: "updateUserGroup", Method: http.MethodPut, Path: one + "/group", Tags: tags,

@@ -176,9 +176,35 @@ taskRoles:
 ` + extras
 }
 
-func TestWhoTable(t *testing.T) {
-	s := servertest.Start(t, nil)
+func TestWhoTable(t *testing.T) { testWhoTable(t, servertest.Start(t, nil), whoTable()) }
+
+// TestWhoTableOfSignOn is the same where users come from an identity provider.
+func TestWhoTableOfSignOn(t *testing.T) {
 	table := whoTable()
+	for _, id := range []string{"basicLogin", "createUser", "deleteUser", "updateUserGroup", "deleteUserGroup", "updateUserGrouplist"} {
+		delete(table, id) // the provider decides
+	}
+	for id, body := range map[string]string{"updateUser": `{"data":{"username":"alice","extension":{}},"patch":true}`, "updateUserSelf": `{"data":{"username":"SELF","extension":{}},"patch":true}`} {
+		row := table[id]
+		row.body = body
+		table[id] = row
+	}
+	everybody := func(status int) (all [callers]int) {
+		for i := range all {
+			all[i] = status
+		}
+		return all
+	}
+	table["oidcLogin"] = whoRow{path: "/api/v2/authn/oidc/login", status: everybody(302)}
+	table["oidcReturn"] = whoRow{path: "/api/v2/authn/oidc/return?code=x&state=y", status: everybody(401)} // nobody started
+	logout := everybody(302)
+	logout[application] = no403
+	table["oidcLogout"] = whoRow{path: "/api/v2/authn/oidc/logout", status: logout}
+	s, _ := startSignOn(t, nil)
+	testWhoTable(t, s, table)
+}
+
+func testWhoTable(t *testing.T, s *servertest.Server, table map[string]whoRow) {
 	for id, operation := range operations(s) {
 		row, ok := table[id]
 		if !ok {
@@ -186,7 +212,7 @@ func TestWhoTable(t *testing.T) {
 			continue
 		}
 		delete(table, id)
-		if declared, shown := declaredRole(s, id), row.role(); declared != shown {
+		if declared, shown := declaredRole(s, id), row.role(id); declared != shown {
 			t.Errorf("operation %s declares role %d, and its row is one of role %d", id, declared, shown)
 		}
 		t.Run(id, func(t *testing.T) { testWho(t, s, operation, row) })
@@ -212,9 +238,9 @@ func operations(s *servertest.Server) map[string]string {
 }
 
 // role is the least role that the row lets through. Callers beyond it may still be refused because of the thing asked for.
-func (r whoRow) role() pai.Role {
+func (r whoRow) role(id string) pai.Role {
 	switch {
-	case r.status[anonymous] != no401:
+	case r.status[anonymous] != no401, id == "oidcReturn": // which refuses what a guest brings
 		return pai.Guest
 	case r.status[application] != no403:
 		return pai.SignedIn
@@ -334,7 +360,7 @@ func do(t *testing.T, s *servertest.Server, method, path, contentType, body, aut
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultTransport.RoundTrip(req) // follows no redirect
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,17 @@ type Server struct {
 // Start runs a server until the test ends. Log lines go to log, which may be nil.
 func Start(t testing.TB, log io.Writer, objects ...runtime.Object) *Server {
 	t.Helper()
+	return start(t, log, nil, objects...)
+}
+
+// StartSignOn runs one whose users come from an OpenID provider; openID says which, for the URL that the server gets.
+func StartSignOn(t testing.TB, log io.Writer, openID func(serverURL string) auth.OpenID, objects ...runtime.Object) *Server {
+	t.Helper()
+	return start(t, log, openID, objects...)
+}
+
+func start(t testing.TB, log io.Writer, openID func(serverURL string) auth.OpenID, objects ...runtime.Object) *Server {
+	t.Helper()
 	if log == nil {
 		log = io.Discard
 	}
@@ -60,18 +71,35 @@ func Start(t testing.TB, log io.Writer, objects ...runtime.Object) *Server {
 	go func() { defer close(ended); s.Cluster.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	s.Accounts = auth.NewAccounts(s.Cluster, s.Key, auth.Options{})
-	services := auth.Guard(pai.Services{Storages: s.Cluster, Groups: s.Cluster, Users: s.Accounts, Tokens: s.Accounts, Jobs: s.Cluster, Audit: s.Cluster,
-		VirtualClusters: s.Cluster, Kubernetes: s.Cluster,
-	}, s.Accounts)
+	web := httptest.NewUnstartedServer(nil)
+	s.URL = "http://" + web.Listener.Addr().String()
+	services := s.services(t, openID)
 	s.REST = rest.New(services, rest.Options{Version: "v0.0.0-test", Ready: s.Cluster.Synced, Log: logger, Stop: ctx})
 	if err := s.Cluster.WaitSynced(ctx); err != nil {
 		t.Fatal(err)
 	}
 	s.populate(t)
-	web := httptest.NewServer(portal.New(services, portal.Options{API: s.REST, Ready: s.Cluster.Synced, Log: logger}))
+	web.Config.Handler = portal.New(services, portal.Options{API: s.REST, Ready: s.Cluster.Synced, Log: logger})
+	web.Start()
 	t.Cleanup(web.Close)
-	s.URL = web.URL
 	return s
+}
+
+// services are guarded. Accounts stay those with passwords, so that tests can sign anybody in.
+func (s *Server) services(t testing.TB, openID func(string) auth.OpenID) pai.Services {
+	t.Helper()
+	accounts := s.Accounts
+	all := pai.Services{Storages: s.Cluster, Groups: s.Cluster, Jobs: s.Cluster, Audit: s.Cluster, VirtualClusters: s.Cluster, Kubernetes: s.Cluster}
+	if openID != nil {
+		accounts = auth.NewAccounts(s.Cluster, s.Key, auth.Options{SignOn: true})
+		signOn, err := auth.NewSignOn(accounts, openID(s.URL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.SignOn = signOn
+	}
+	all.Users, all.Tokens = accounts, accounts
+	return auth.Guard(all, accounts)
 }
 
 // populate makes the groups and users.
