@@ -79,6 +79,14 @@ func (o *loginOptions) withPassword(ctx context.Context, c *client.Client, serve
 	if err != nil {
 		return client.Session{}, usageError{err}
 	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return client.Session{}, err
+	}
+	if info.AuthnMethod == "OIDC" { // ask nobody for a password that is another's business
+		return client.Session{}, fmt.Errorf("users of %s sign in through an identity provider: sign in with a browser at %s/login, create a token on your profile page, "+
+			"keep it in a file that only you can read, and run: paictl login --token-file FILE", server, server)
+	}
 	if inClear(server) {
 		fmt.Fprintf(o.streams.Err, "warning: the password goes to %s unencrypted\n", server)
 	}

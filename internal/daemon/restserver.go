@@ -46,6 +46,7 @@ type restServer struct {
 	bootstrapAdmin    string
 	bootstrapPassword string
 	keepOldHashes     bool
+	acceptShortKey    bool
 	virtualClusters   string
 	drain             time.Duration
 	signOn            signOnFlags
@@ -96,6 +97,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.StringVar(&s.bootstrapAdmin, "bootstrap-admin", "", "create this administrator, and the groups that every cluster has, when missing")
 	f.StringVar(&s.bootstrapPassword, "bootstrap-admin-password-file", "", "`file` with the password of that administrator")
 	f.BoolVar(&s.keepOldHashes, "keep-old-hashes", false, "keep password hashes in the original's format, and make new ones in it; while it runs side by side")
+	f.BoolVar(&s.acceptShortKey, "accept-short-signing-key", false, "sign tokens with a key of less than 32 bytes, taken over from the original")
 	f.StringVar(&s.virtualClusters, "virtual-clusters", "", "YAML `file` that says what is guaranteed to which virtual cluster")
 	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
 	s.signOn.register(f)
@@ -214,7 +216,23 @@ func (s *restServer) prepare(ctx context.Context, cluster *kube.Cluster) ([]byte
 	if err != nil {
 		return nil, errors.Join(err, last)
 	}
-	return key, nil
+	return key, s.checkKey(key)
+}
+
+// minKey is what RFC 7518 asks of a key for HS256.
+const minKey = 32
+
+// checkKey refuses a key that can be guessed, unless somebody has decided to live with it.
+func (s *restServer) checkKey(key []byte) error {
+	switch {
+	case len(key) >= minKey:
+		return nil
+	case s.acceptShortKey:
+		s.log.Warn("the signing key is short, so tokens may be forged: delete its Secret and restart to get a strong one", "namespace", s.systemNamespace, "name", signingKeyName)
+		return nil
+	}
+	return fmt.Errorf("the signing key in the Secret %s/%s has %d bytes, and tokens signed with less than %d can be forged: delete the Secret to get a strong key "+
+		"(everybody signs in once more), or start with --accept-short-signing-key", s.systemNamespace, signingKeyName, len(key), minKey)
 }
 
 // serve answers requests until ctx ends. Then it says that it is draining, goes on for a while, and finishes what is under way.

@@ -3,10 +3,14 @@ package daemon
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
@@ -98,5 +102,18 @@ func checkToken(t *testing.T, url, token string) {
 			t.Errorf("got %+v, %v", g, err)
 		}
 		return
+	}
+}
+
+// TestShortSigningKey: a key that can be guessed signs nothing, unless somebody says so.
+func TestShortSigningKey(t *testing.T) {
+	short := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "pai-system", Name: signingKeyName}, Data: map[string][]byte{"key": []byte("pai-secret")}}
+	s := &restServer{listen: "127.0.0.1:0", systemNamespace: "pai-system", jobsNamespace: "default", stdout: io.Discard, log: slog.New(slog.DiscardHandler)}
+	if err := s.run(t.Context(), kubefake.New(short)); err == nil || !strings.Contains(err.Error(), "has 10 bytes") || strings.Contains(err.Error(), "pai-secret") {
+		t.Errorf("got %v", err)
+	}
+	s.acceptShortKey = true
+	if err := s.checkKey([]byte("pai-secret")); err != nil {
+		t.Errorf("accepted, and yet %v", err)
 	}
 }

@@ -44,12 +44,12 @@ func TestTakeOver(t *testing.T) {
 	o.limited.Impersonate.UserName = "system:serviceaccount:pai-system:rest-server"
 	o.limited.Impersonate.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:pai-system", "system:authenticated"}
 	o.leave(t)
-	o.side = replicaOf(t, o.limited, func(s *restServer) { s.keepOldHashes = true })
+	o.side = replicaOf(t, o.limited, func(s *restServer) { s.keepOldHashes, s.acceptShortKey = true, true })
 	o.admin = connectAs(t, o.side, "admin", "admin-password")
 	t.Run("tokens of the original work", o.tokensWork)
 	t.Run("reads and changes that change nothing write nothing", o.nothingIsRewritten)
 	t.Run("a change writes what it changes", o.onlyChangesAreWritten)
-	alone := replicaOf(t, o.limited, func(*restServer) {})
+	alone := replicaOf(t, o.limited, func(s *restServer) { s.acceptShortKey = true })
 	t.Run("changes at two replicas at once are all kept", func(t *testing.T) { o.changesAtOnce(t, connectAs(t, alone, "admin", "admin-password")) })
 	t.Run("without the original, a login upgrades the hash and nothing else", func(t *testing.T) { o.upgrade(t, alone) })
 	t.Run("a deleted user takes the tokens along", o.deletion)

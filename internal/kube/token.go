@@ -183,11 +183,8 @@ func (c *Cluster) SigningKey(ctx context.Context, namespace, name string) ([]byt
 		return nil, fmt.Errorf("read the signing key %s/%s: %w", namespace, name, err)
 	}
 	key := s.Data[signingKeyField]
-	switch {
-	case len(key) == 0:
+	if len(key) == 0 {
 		return nil, fmt.Errorf("secret %s/%s: the value of %q is missing; delete the Secret to get a new key", namespace, name, signingKeyField)
-	case len(key) < 32: // the original's, taken over on purpose
-		c.log.Warn("the signing key is short, so tokens may be forged: delete its Secret and restart to get a strong one", "namespace", namespace, "name", name)
 	}
 	return key, nil
 }
