@@ -59,6 +59,7 @@ func TestOnARealAPIServer(t *testing.T) {
 	}
 	alice := connectAs(t, first, "alice", "secret-alice")
 	t.Run("jobs", func(t *testing.T) { testJobs(t, root, alice) })
+	t.Run("storages", func(t *testing.T) { testDeclare(t, root, admin) })
 	t.Run("a token that one replica revokes dies on the other", func(t *testing.T) { testRevocation(t, first, second) })
 }
 
@@ -253,6 +254,33 @@ func testJobs(t *testing.T, root kubernetes.Interface, alice *client.Client) {
 	}
 	if _, err := alice.Log(t.Context(), pai.LogRequest{Job: id}); pai.CodeOf(err) != pai.NoTaskLogError {
 		t.Errorf("got %v", err)
+	}
+}
+
+// testDeclare makes a storage of several objects with the rights of the manifest, and removes it. Nobody binds volumes here.
+func testDeclare(t *testing.T, root kubernetes.Interface, admin *client.Client) {
+	declared, err := admin.DeclareStorage(t.Context(), client.Declaration{Name: "blobs", Type: "azureBlob", ContainerName: "c", Personal: true,
+		Secret: pai.Secret{"accountname": "a", "accountkey": "a2V5"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.DeclareStorage(t.Context(), client.Declaration{Name: "blobs", Type: "nfs", Server: "10.0.0.1", Path: "/"}, false); pai.CodeOf(err) != pai.ConflictStorageError {
+		t.Errorf("the same name again: got %v", err)
+	}
+	volume, err := root.CoreV1().PersistentVolumes().Get(t.Context(), declared.VolumeName, metav1.GetOptions{})
+	if err != nil || volume.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain || volume.Spec.ClaimRef.Name != "blobs" {
+		t.Errorf("got %+v, %v", volume, err)
+	}
+	secret, err := root.CoreV1().Secrets("default").Get(t.Context(), declared.SecretName, metav1.GetOptions{})
+	if err != nil || secret.OwnerReferences[0].UID != volume.UID || string(secret.Data["accountkey"]) != "a2V5" {
+		t.Errorf("got the Secret's owners %+v, %v", secret.OwnerReferences, err)
+	}
+	removed, err := admin.RemoveStorage(t.Context(), pai.StorageRemoval{Name: "blobs"})
+	if err != nil || len(removed.Deleted) != 2 {
+		t.Errorf("got %+v, %v", removed, err)
+	}
+	if volume, err = root.CoreV1().PersistentVolumes().Get(t.Context(), declared.VolumeName, metav1.GetOptions{}); err == nil && volume.DeletionTimestamp == nil {
+		t.Errorf("the volume stays: %+v", volume.ObjectMeta)
 	}
 }
 

@@ -107,7 +107,8 @@ func (o storageObjects) manifest() (string, error) {
 	return text, nil
 }
 
-// create makes the objects one after the other, and deletes those that it made when one cannot be.
+// create makes the objects one after the other, and deletes those that it made when one cannot be. A claim that Kubernetes made without
+// being able to say so counts.
 func (c *Cluster) create(ctx context.Context, o storageObjects) (err error) {
 	name := o.claim.Name
 	volume, err := c.client.CoreV1().PersistentVolumes().Create(ctx, o.volume, metav1.CreateOptions{})
@@ -115,8 +116,12 @@ func (c *Cluster) create(ctx context.Context, o storageObjects) (err error) {
 		return createError("volume", o.volume.Name, name, err)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.undoDeclaration(ctx, volume))
+		if err == nil {
+			return
+		}
+		finished, failure := c.undoDeclaration(ctx, declaredVolume{volume.Name, volume.UID, name, o.claim.Labels[specs.DeclarationLabel]})
+		if err = errors.Join(err, failure); finished {
+			err = nil
 		}
 	}()
 	if o.secret != nil {
@@ -145,11 +150,27 @@ func nameTaken(what, name string, cause error) *pai.Error {
 	return pai.Errorf(pai.ConflictStorageError, "There is a %s %s already.", what, name).Because(cause)
 }
 
-// undoDeclaration deletes a volume that this server has just made, and its Secret. It goes on when the caller has gone.
-func (c *Cluster) undoDeclaration(ctx context.Context, volume *corev1.PersistentVolume) error {
+// declaredVolume is a volume that may be half of a storage.
+type declaredVolume struct {
+	name        string
+	uid         types.UID
+	claim       string
+	declaration string
+}
+
+// undoDeclaration deletes a volume that was declared and has no claim, and its Secret. It asks Kubernetes for the claim, because the caches
+// may be late, and when there is one, the declaration is finished. It goes on when the caller has gone.
+func (c *Cluster) undoDeclaration(ctx context.Context, v declaredVolume) (finished bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	return c.deleteVolume(ctx, volume.Name, volume.UID)
+	claim, err := c.client.CoreV1().PersistentVolumeClaims(c.namespace).Get(ctx, v.claim, metav1.GetOptions{})
+	switch {
+	case err == nil && claim.Labels[specs.DeclarationLabel] == v.declaration:
+		return true, nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return false, fmt.Errorf("read claim %s: %w", v.claim, err)
+	}
+	return false, c.deleteVolume(ctx, v.name, v.uid)
 }
 
 // deleteVolume deletes a volume; Kubernetes deletes the Secret that belongs to it.
@@ -204,20 +225,10 @@ func (c *Cluster) halfDeclared(v volume) bool {
 	return !exists || cl.declaration != v.declaration
 }
 
-// undoHalf makes sure at Kubernetes that there is no claim, because the caches may be late.
 func (c *Cluster) undoHalf(ctx context.Context, v volume) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	claim, err := c.client.CoreV1().PersistentVolumeClaims(c.namespace).Get(ctx, v.owner.Name, metav1.GetOptions{})
-	switch {
-	case err == nil && claim.Labels[specs.DeclarationLabel] == v.declaration:
-		return nil
-	case err != nil && !apierrors.IsNotFound(err):
-		return err
+	finished, err := c.undoDeclaration(ctx, declaredVolume{v.name, v.uid, v.owner.Name, v.declaration})
+	if err == nil && !finished {
+		c.record(ctx, pai.AuditDelete, "storage", v.owner.Name, map[string]any{"declared": "half-way"}, nil)
 	}
-	if err := c.deleteVolume(ctx, v.name, v.uid); err != nil {
-		return err
-	}
-	c.record(ctx, pai.AuditDelete, "storage", v.owner.Name, map[string]any{"declared": "half-way"}, nil)
-	return nil
+	return err
 }

@@ -124,6 +124,24 @@ func TestDeclarationUndoesItself(t *testing.T) {
 }
 
 // TestSweepUndoesHalves ends a declaration after each step, as kill -9 does, and lets another server sweep.
+// TestDeclarationIsFinished: Kubernetes made the claim, and its answer was lost on the way. Then there is a storage, and nothing to undo.
+func TestDeclarationIsFinished(t *testing.T) {
+	c, client := onFake(t, Options{})
+	client.PrependReactor("create", "persistentvolumeclaims", func(a ktesting.Action) (bool, runtime.Object, error) {
+		create := a.(ktesting.CreateAction)
+		if err := client.Tracker().Create(create.GetResource(), create.GetObject(), "default"); err != nil {
+			t.Error(err)
+		}
+		return true, nil, errors.New("connection reset")
+	})
+	if _, err := c.DeclareStorage(by(t, "admin"), samba("team")); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if got := storageParts(t, client, "team"); len(got) != 3 {
+		t.Errorf("there is %v", got)
+	}
+}
+
 func TestSweepUndoesHalves(t *testing.T) {
 	for steps, want := range [][]string{1: {}, 2: {}, 3: {"volume", "secret", "claim"}} {
 		if steps == 0 {
