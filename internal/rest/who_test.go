@@ -345,6 +345,9 @@ func listed(t *testing.T, s *servertest.Server, user pai.UserName, c jwt.MapClai
 	return token
 }
 
+// web follows no redirects: where one leads is for the tests to look at.
+var web = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
 func do(t *testing.T, s *servertest.Server, method, path, contentType, body, authorization string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, bytes.NewReader([]byte(body)))
@@ -360,7 +363,7 @@ func do(t *testing.T, s *servertest.Server, method, path, contentType, body, aut
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req) // follows no redirect
+	resp, err := web.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
