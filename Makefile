@@ -44,8 +44,9 @@ system: build ## the tour and its faults on real clusters (root)
 soak: build kubernetes ## the long repetitions of the system tests
 	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 120m -v ./test/system
 
-bench: ## Go benchmarks
+bench: kubernetes ## Go benchmarks, then the REST server as a whole program (BENCHFLAGS="-output json")
 	go test -run '^$$' -bench . -benchmem $$($(PACKAGES))
+	go test -count=1 -timeout 30m -v ./test/bench -args -users 10000 -fewer 1000 -groups 1000 -storages 2000 -rounds 5 -turn 3s $(BENCHFLAGS)
 
 lint: ## formatting, vet, staticcheck
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted (make fmt): $$bad"; exit 1; fi

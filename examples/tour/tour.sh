@@ -120,6 +120,21 @@ run paictl --user alice job logs "alice~readonly-$stamp"
 see "written by write-$stamp of alice" "reading works"
 see "Read-only file system" "writing does not"
 
+title "The same in one command, without kubectl"
+run paictl --user admin storage add projects nfs://10.0.0.1/data --mount-option nfsvers=4.1 --read-only --grant default
+see "ready" "volume and claim are made and bound, and the storage is granted"
+run paictl --user alice job submit --wait --name "projects-$stamp" examples/tour/projects.yaml
+run paictl --user alice job logs "alice~projects-$stamp"
+see "written by write-$stamp of alice" "alice mounts it"
+run paictl --user admin storage list --all
+see "projects" "administrators see who has which storage, and what mounts it"
+run paictl --user admin storage remove projects --revoke --yes
+see "data" "the data stays"
+run paictl node exec --name "$cluster" worker1 -- cat /share/data/hello.txt
+see "written by write-$stamp of alice" "as one sees on the server"
+run paictl --user admin audit --kind storage --limit 2
+see "projects" "and the audit trail knows who did it"
+
 title "That was the main job, for real, in $((SECONDS - started)) seconds"
 run paictl status --name "$cluster"
 cat <<END
