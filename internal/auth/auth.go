@@ -35,6 +35,7 @@ type Accounts struct {
 	cluster *kube.Cluster
 	options Options
 	signer  signer
+	read    readTokens
 	hashing chan struct{} // a password hash takes memory and time on purpose: only so many at once
 
 	byUser    *limiter

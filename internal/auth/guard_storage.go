@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"slices"
+	"strings"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -16,17 +17,32 @@ func (g *guard) Storages(ctx context.Context) ([]pai.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := g.next.Storages.Storages(ctx)
-	if err != nil {
-		return nil, err
+	if !grants.Admin {
+		return g.granted(ctx, grants)
 	}
-	visible := all[:0]
-	for _, s := range all {
-		if grants.Admin || (s.Bound && grants.MayMount(s.Name)) {
-			s.Default = slices.Contains(grants.Defaults, s.Name)
+	all, err := g.next.Storages.Storages(ctx)
+	for i := range all {
+		all[i].Default = slices.Contains(grants.Defaults, all[i].Name)
+	}
+	return all, err
+}
+
+// granted are the usable storages among those granted. They are looked up one by one: the cluster may have a thousand others.
+func (g *guard) granted(ctx context.Context, grants pai.Grants) ([]pai.Storage, error) {
+	visible := make([]pai.Storage, 0, len(grants.Storages))
+	for _, name := range grants.Storages {
+		s, err := g.next.Storages.Storage(ctx, name)
+		switch {
+		case pai.CodeOf(err) == pai.NoStorageError:
+			continue
+		case err != nil:
+			return nil, err
+		case s.Bound:
+			s.Default = slices.Contains(grants.Defaults, name)
 			visible = append(visible, s)
 		}
 	}
+	slices.SortFunc(visible, func(a, b pai.Storage) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return visible, nil
 }
 

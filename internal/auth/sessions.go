@@ -177,21 +177,32 @@ func (a *Accounts) Logout(ctx context.Context) error {
 
 // Authenticate tells who holds a token. UnauthorizedUserError.
 func (a *Accounts) Authenticate(ctx context.Context, token string) (pai.Caller, error) {
-	refused := pai.Errorf(pai.UnauthorizedUserError, "Your token is invalid or has expired: sign in again.")
-	c, err := a.signer.read(token)
-	if err != nil {
-		return pai.Caller{}, refused.Because(err)
+	refused := func(cause error) (pai.Caller, error) {
+		return pai.Caller{}, pai.Errorf(pai.UnauthorizedUserError, "Your token is invalid or has expired: sign in again.").Because(cause)
+	}
+	c, known := a.read.get(token)
+	if known && a.signer.expired(c) {
+		return refused(jwt.ErrTokenExpired)
+	}
+	if !known {
+		var err error
+		if c, err = a.signer.read(token); err != nil {
+			return refused(err)
+		}
 	}
 	name, err := pai.ParseUserName(c.Username)
 	if err != nil {
-		return pai.Caller{}, refused.Because(err)
+		return refused(err)
 	}
 	if !a.cluster.TokenListed(name, token) {
-		return pai.Caller{}, refused
+		return refused(nil)
 	}
 	user, err := a.cluster.User(ctx, name)
 	if err != nil {
-		return pai.Caller{}, refused.Because(err)
+		return refused(err)
+	}
+	if !known {
+		a.read.put(token, c)
 	}
 	return pai.Caller{User: name, Admin: a.grants(user).Admin, Application: c.Application, Token: token}, nil
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -37,6 +38,37 @@ func (s signer) issue(user pai.UserName, application bool, lifetime time.Duratio
 		c.ExpiresAt = jwt.NewNumericDate(now.Add(lifetime))
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(s.key)
+}
+
+// readTokens remembers tokens whose signature was checked, because that costs more than all the rest of a request. Only tokens that are
+// listed get in, so that nobody can fill it; whether they expired or were revoked is asked each time.
+type readTokens struct {
+	mu     sync.RWMutex
+	claims map[string]claims
+}
+
+// maxReadTokens bounds the memory. All are forgotten then: those in use are back with their next request.
+const maxReadTokens = 20_000
+
+func (r *readTokens) get(token string) (claims, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	c, ok := r.claims[token]
+	return c, ok
+}
+
+func (r *readTokens) put(token string, c claims) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims == nil || len(r.claims) >= maxReadTokens {
+		r.claims = map[string]claims{}
+	}
+	r.claims[token] = c
+}
+
+// expired is what reading the token again would find.
+func (s signer) expired(c claims) bool {
+	return c.ExpiresAt != nil && !s.now().Before(c.ExpiresAt.Time)
 }
 
 // read checks signature and expiry.

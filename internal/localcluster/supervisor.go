@@ -145,7 +145,8 @@ func (s *supervisor) network(context.Context, func(string)) (string, error) {
 
 // powerOn starts the virtual machines first of all: they boot while the control plane does.
 func (s *supervisor) powerOn(life context.Context) func(context.Context, func(string)) (string, error) {
-	return func(ctx context.Context, _ func(string)) (string, error) {
+	return func(ctx context.Context, note func(string)) (string, error) {
+		accelerator := s.cfg.accelerator(ctx, note)
 		var err error
 		s.plane, err = controlplane.New(controlplane.Config{BinDir: s.cfg.BinDir, Dir: s.cfg.path("controlplane"),
 			Address: gateway, Ports: controlplane.DefaultPorts})
@@ -158,11 +159,15 @@ func (s *supervisor) powerOn(life context.Context) func(context.Context, func(st
 			}
 			g := &guest{socket: s.cfg.path("workers", w.Name, "guest.sock")}
 			s.guests[w.Name] = g
-			machine := s.cfg.worker(w, g.ping)
+			machine := s.cfg.worker(w, accelerator, g.ping)
 			s.machines = append(s.machines, machine)
 			s.keep(life, machine)
 		}
-		return fmt.Sprintf("%d with %d MiB each", s.cfg.Workers, s.cfg.Memory), nil
+		how := "emulated"
+		if accelerator == hardware {
+			how = "on the processor itself"
+		}
+		return fmt.Sprintf("%d with %d MiB each, %s", s.cfg.Workers, s.cfg.Memory, how), nil
 	}
 }
 

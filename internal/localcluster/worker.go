@@ -69,15 +69,14 @@ func prepareWorker(ctx context.Context, cfg Config, w Worker, plane *controlplan
 }
 
 // worker describes the virtual machine as a process.
-func (cfg Config) worker(w Worker, ready func(context.Context) error) *proc.Child {
+func (cfg Config) worker(w Worker, accelerator string, ready func(context.Context) error) *proc.Child {
 	dir := cfg.path("workers", w.Name)
 	drive := func(file, rest string) []string {
 		return []string{"-drive", "if=virtio,file=" + filepath.Join(dir, file) + "," + rest}
 	}
 	args := []string{
 		"-name", w.Name, "-nodefaults", "-no-user-config", "-display", "none",
-		// The first accelerator that works: hardware, else emulation with a thread for each processor.
-		"-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
+		"-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
 		"-kernel", cfg.Image.Kernel, "-initrd", cfg.Image.Initrd,
 		"-append", "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable",
 		"-serial", "file:" + filepath.Join(dir, "console.log"),
