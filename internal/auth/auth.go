@@ -36,6 +36,7 @@ type Accounts struct {
 	options Options
 	signer  signer
 	read    readTokens
+	sums    sums
 	hashing chan struct{} // a password hash takes memory and time on purpose: only so many at once
 
 	byUser    *limiter

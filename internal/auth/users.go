@@ -4,11 +4,52 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	pai "github.com/pai-storage/pai-storage"
 )
 
-func (a *Accounts) grants(u pai.User) pai.Grants { return pai.GrantsOf(a.cluster.GroupsOf(u)) }
+// grants adds up what a user's groups grant, once for as long as neither the list nor any group changes. What it returns is shared.
+func (a *Accounts) grants(u pai.User) pai.Grants {
+	generation := a.cluster.GroupsGeneration() // before the groups are read: a change meanwhile makes the sum void
+	if known, ok := a.sums.get(u, generation); ok {
+		return known
+	}
+	sum := pai.GrantsOf(a.cluster.GroupsOf(u))
+	a.sums.put(u, generation, sum)
+	return sum
+}
+
+// sums are grants by user. Nobody can fill them up: they are of users that exist, or existed.
+type sums struct {
+	mu    sync.RWMutex
+	known map[pai.UserName]sumOf
+}
+
+type sumOf struct {
+	groups     []pai.GroupName
+	generation uint64
+	grants     pai.Grants
+}
+
+// maxSums bounds the memory. All are forgotten then: those in use are back with their next request.
+const maxSums = 20_000
+
+func (s *sums) get(u pai.User, generation uint64) (pai.Grants, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k, ok := s.known[u.Name]
+	return k.grants, ok && k.generation == generation && slices.Equal(k.groups, u.Groups)
+}
+
+func (s *sums) put(u pai.User, generation uint64, grants pai.Grants) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= maxSums {
+		s.known = map[pai.UserName]sumOf{}
+	}
+	s.known[u.Name] = sumOf{u.Groups, generation, grants}
+}
 
 // Grants adds up what a user's groups grant. NoUserError.
 func (a *Accounts) Grants(ctx context.Context, name pai.UserName) (pai.Grants, error) {

@@ -67,6 +67,9 @@ func noGroup(name pai.GroupName) *pai.Error {
 // Groups lists every group, sorted by name.
 func (c *Cluster) Groups(context.Context) ([]pai.Group, error) { return c.groups.all(), nil }
 
+// GroupsGeneration grows with every change of a group: what was made of groups holds as long as it is the same before and after.
+func (c *Cluster) GroupsGeneration() uint64 { return c.groups.generation.Load() }
+
 // CreateGroup adds a group. ConflictGroupError when there is one of that name. Users who are listed as members of an older group of that
 // name are so no more: nobody granted them this one.
 func (c *Cluster) CreateGroup(ctx context.Context, g pai.Group) (pai.Group, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -25,6 +26,8 @@ type view[T any] struct {
 	order   []string                   // the names of items, sorted; nil when it has to be made anew
 	groups  map[string]map[string]bool // group -> names
 	changed chan struct{}              // closed at the next change
+
+	generation atomic.Uint64 // grows with each change
 }
 
 type item[T any] struct {
@@ -118,6 +121,7 @@ func (v *view[T]) ungroup(name string) {
 
 // announce wakes whoever waits for a change. The caller holds the lock.
 func (v *view[T]) announce() {
+	v.generation.Add(1)
 	close(v.changed)
 	v.changed = make(chan struct{})
 }

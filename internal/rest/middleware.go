@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"log/slog"
 	"net"
 	"net/http"
 	"path"
@@ -153,8 +154,9 @@ func (s *Server) observe(next http.Handler, w http.ResponseWriter, r *http.Reque
 		}
 		took := time.Since(start)
 		s.metrics.count(r, req, sw.status, took)
-		s.options.Log.Info("request", "request", req.id, "method", r.Method, "operation", req.operation, "status", sw.status, "bytes", sw.bytes,
-			"duration", took.Round(time.Microsecond), "user", req.user, "address", req.address)
+		s.options.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("request", req.id), slog.String("method", r.Method),
+			slog.String("operation", req.operation), slog.Int("status", sw.status), slog.Int64("bytes", sw.bytes),
+			slog.Duration("duration", took.Round(time.Microsecond)), slog.String("user", string(req.user)), slog.String("address", req.address))
 		if p == http.ErrAbortHandler {
 			panic(p)
 		}
