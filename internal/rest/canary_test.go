@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/openidtest"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
@@ -295,4 +296,29 @@ func (w *canaryWalk) pages(t *testing.T) {
 		w.ask(t, "portal login", "POST", "/login", typ, "username=bob&password="+secret, "")
 		w.ask(t, "portal login", "POST", "/login", typ, "username=bob&password="+secret+"%zz", "")
 	}
+}
+
+// TestCanariesOfSignOn is the same for what is only there where users come from an identity provider.
+func TestCanariesOfSignOn(t *testing.T) {
+	c := &canaries{what: map[string]string{openidtest.ClientSecret: "secret of the client"}, seen: map[string]bool{}, found: map[canaryException]bool{}}
+	log := &lockedBuffer{}
+	s, _ := startSignOn(t, log)
+	w := &canaryWalk{canaries: c, s: s, api: servedAPI(t, s), sessions: map[string]string{}, well: map[string]bool{}}
+	asked := 0
+	for id, op := range w.api.operations {
+		if !strings.HasPrefix(id, "oidc") {
+			continue
+		}
+		asked++
+		secret := c.plant("what the provider sends back")
+		for _, query := range append(w.queries(op), "code="+secret+"&state="+secret, "code="+secret, "code="+secret+"&state="+secret+"&error=x") {
+			for _, accept := range []string{"text/html", "application/json"} {
+				w.ask(t, id, op.method, op.path+"?"+query, "", "", "", "Accept", accept, "Cookie", "pai-sign-on="+secret+"; pai-session="+secret)
+			}
+		}
+	}
+	if asked < 3 || !strings.Contains(log.String(), `"operation":"oidcReturn"`) {
+		t.Errorf("%d operations were asked: %s", asked, log.String())
+	}
+	c.look(t, "the log", log.String())
 }
