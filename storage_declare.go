@@ -121,7 +121,7 @@ var (
 	hostPattern      = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?$`)
 	containerPattern = regexp.MustCompile(`^[a-z0-9$]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	secretKeyPattern = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
-	credentialOption = regexp.MustCompile(`(?i)^(pass|password|password2|pwd|cred|credentials|accountkey|accountsastoken|account-key|sas-token|token|secret)$`)
+	credentialOption = regexp.MustCompile(`(?i)^(pass|password2?|pwd|cred|credentials|((account|access|storage)-?)*(key|(sas-?)?token)|secret|sig)$`)
 )
 
 // checkFields compares the fields that say where the storage is with those that its type has.
@@ -150,17 +150,17 @@ func fieldFault(field, value string) string {
 		return hostFault(value)
 	case "path":
 		if !path.IsAbs(value) || hasDots(value) || strings.ContainsFunc(value, unprintable) || len(value) > 1024 {
-			return fmt.Sprintf("%q: expected an absolute path without \"..\" and control characters", clip(value))
+			return shown(value) + ": expected an absolute path without \"..\" and control characters"
 		}
 	case "address":
 		host, share, ok := strings.Cut(strings.TrimPrefix(value, "//"), "/")
 		if !ok || !strings.HasPrefix(value, "//") || hostFault(host) != "" || share == "" || hasDots(share) ||
 			strings.ContainsFunc(share, unprintable) || strings.ContainsAny(share, `\"`) || len(value) > 1024 {
-			return fmt.Sprintf("%q: expected //HOST/SHARE", clip(value))
+			return shown(value) + ": expected //HOST/SHARE"
 		}
 	case "containerName", "shareName":
 		if !containerPattern.MatchString(value) {
-			return fmt.Sprintf("%q: lower-case letters, digits and '-' only, at most 63", clip(value))
+			return shown(value) + ": lower-case letters, digits and '-' only, at most 63"
 		}
 	case "nodes":
 		for name := range strings.SplitSeq(value, ",") {
@@ -177,9 +177,17 @@ func hostFault(host string) string {
 		return ""
 	}
 	if len(host) > 253 || !hostPattern.MatchString(host) {
-		return fmt.Sprintf("%q: expected a host name or an IP address", clip(host))
+		return shown(host) + ": expected a host name or an IP address"
 	}
 	return ""
+}
+
+// shown quotes a value for a message, unless it looks like an address with credentials.
+func shown(value string) string {
+	if strings.ContainsAny(value, "@?") {
+		return "(withheld)"
+	}
+	return fmt.Sprintf("%q", clip(value))
 }
 
 func unprintable(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }
@@ -188,11 +196,10 @@ func unprintable(r rune) bool { return unicode.IsControl(r) || r == unicode.Repl
 func (d StorageDeclaration) checkOptions(faults *faultList) {
 	for i, option := range d.MountOptions {
 		field := fmt.Sprintf("mountOptions[%d]", i)
-		key, _, _ := strings.Cut(option, "=")
 		switch {
 		case option == "" || strings.Contains(option, ",") || strings.ContainsFunc(option, unprintable) || len(option) > 256:
 			faults.add(field, "expected one option, without commas and control characters")
-		case credentialOption.MatchString(strings.TrimLeft(strings.TrimSpace(key), "-")):
+		case holdsCredential(option):
 			faults.add(field, "credentials belong into the secret")
 		}
 	}
@@ -200,13 +207,24 @@ func (d StorageDeclaration) checkOptions(faults *faultList) {
 		switch {
 		case !secretKeyPattern.MatchString(key) || strings.ContainsFunc(d.Options[key], unprintable) || len(d.Options[key]) > 1024:
 			faults.add(fmt.Sprintf("options[%q]", clip(key)), "expected a name, and a value without control characters")
-		case credentialOption.MatchString(key):
+		case credentialOption.MatchString(key), holdsCredential(d.Options[key]):
 			faults.add("options."+key, "credentials belong into the secret")
 		}
 	}
 	if flex := d.Type == StorageSamba || d.Type == StorageAzureBlob; len(d.Options) > 0 && !flex {
 		faults.add("options", fmt.Sprintf("storages of type %s have none", d.Type))
 	}
+}
+
+// holdsCredential looks for credentials in options, which may be several, and in the addresses that they have.
+func holdsCredential(options string) bool {
+	for _, word := range strings.FieldsFunc(options, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		key, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		if credentialOption.MatchString(key) {
+			return true
+		}
+	}
+	return WithoutCredentials(options) != options
 }
 
 // checkSecret compares the secret's keys with those that the type has. No value gets into a message.
@@ -224,7 +242,7 @@ func (d StorageDeclaration) checkSecret(rule declarationRule, faults *faultList)
 		faults.add("secret", fmt.Sprintf("missing; storages of type %s need one with %s, or secretName", d.Type, keysText(rule.secrets)))
 	}
 	if _, err := ParseStorageName(d.SecretName); d.SecretName != "" && err != nil { // Secrets are named by the same rule
-		faults.add("secretName", fmt.Sprintf("%q cannot be the name of a Secret", clip(d.SecretName)))
+		faults.add("secretName", "that cannot be the name of a Secret") // and may be what belongs into one
 	}
 	if !given {
 		return

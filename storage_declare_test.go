@@ -49,11 +49,14 @@ func TestNormalizeNamesEveryFault(t *testing.T) {
 		{pai.StorageDeclaration{Name: "n", Type: pai.StorageNFS, Server: "h", Path: "/a", Options: map[string]string{"a": "b"}}, []string{"options: storages of type nfs have none"}},
 		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "/host/share"}, []string{"address: ", "secret: missing"}},
 		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "//host/share", SecretName: "Bad", Secret: pai.Secret{"username": "u", "extra": "SECRET"}},
-			[]string{"secretName: not beside", `secretName: "Bad"`, "secret.password: missing", `secret["extra"]: unknown`}},
+			[]string{"secretName: not beside", "secretName: that cannot be", "secret.password: missing", `secret["extra"]: unknown`}},
 		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "//host/share", Secret: pai.Secret{"username": "u", "password": "SECRET\n"},
 			Options: map[string]string{"accountkey": "SECRET", "x\n": "y"}}, []string{"secret.password: too long, or", "options.accountkey: credentials", `options["x\n"]`}},
 		{pai.StorageDeclaration{Name: "n", Type: pai.StorageAzureBlob, Container: "Bad_", Secret: pai.Secret{"accountname": "a"}},
 			[]string{"containerName: ", "secret.accountkey or accountsastoken: missing"}},
+		{pai.StorageDeclaration{Name: "n", Type: pai.StorageSamba, Address: "//u:SECRET@host/share", SecretName: "SECRET 1", MountOptions: []string{"-o pass=SECRET",
+			"--account-key SECRET", "url=https://u:SECRET@host/", "dir_mode=0777"}, Options: map[string]string{"mountoptions": "a=b,pwd=SECRET", "u": "https://h/?sig=SECRET"}},
+			[]string{"address: (withheld)", "secretName: that", "mountOptions[0]: cred", "mountOptions[1]: cred", "mountOptions[2]: cred", "options.mountoptions: cred", "options.u: cred"}},
 		{pai.StorageDeclaration{Name: "n", Type: pai.StorageLocal, Path: "/" + long + long + long + long, Nodes: []string{"ok", "Not OK"}, ReadOnly: true},
 			[]string{"path: ", `nodes: "Not OK"`, "readOnly: "}},
 	} {
@@ -66,6 +69,9 @@ func TestNormalizeNamesEveryFault(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%+v: %q is not in %q", c.d, want, err)
 			}
+		}
+		if strings.Contains(err.Error(), "mountOptions[3]: cred") {
+			t.Errorf("%+v: an option without credentials is refused: %v", c.d, err)
 		}
 		if strings.Contains(err.Error(), "SECRET") || strings.ContainsAny(err.Error(), "\n\x00") || len(err.Error()) > 1000 {
 			t.Errorf("%+v: got %q", c.d, err)

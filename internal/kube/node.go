@@ -18,10 +18,7 @@ import (
 // lastApplied is where kubectl keeps a copy of the whole object, secrets included.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// withheld stands where a value is that may be a secret.
-const withheld = "(withheld)"
-
-// slimPod drops from a pod what nobody here reads, and values of the environment whose names look like a secret's.
+// slimPod drops from a pod what nobody here reads, and what looks like a secret.
 func slimPod(obj any) (any, error) {
 	p, ok := obj.(*corev1.Pod)
 	if !ok {
@@ -29,15 +26,7 @@ func slimPod(obj any) (any, error) {
 	}
 	p.ManagedFields = nil
 	delete(p.Annotations, lastApplied)
-	for _, containers := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range containers {
-			for j, e := range containers[i].Env {
-				if e.Value != "" && secretKey.MatchString(e.Name) {
-					containers[i].Env[j].Value = withheld
-				}
-			}
-		}
-	}
+	withholdInPod(&p.Spec)
 	return p, nil
 }
 

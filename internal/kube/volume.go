@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"strings"
 	"time"
 
@@ -187,28 +186,4 @@ func readOnly(source corev1.PersistentVolumeSource) (bool, error) {
 	_, fields, err := sourceFields(source)
 	value, _ := fields["readOnly"].(bool)
 	return value, err
-}
-
-// secretKey matches the names of options and attributes that may carry a credential.
-var secretKey = regexp.MustCompile(`(?i)pass|secret|key|token|sas|credential|^cred|^pwd$|^user(name)?$|auth`)
-
-func withoutSecrets(data map[string]string) map[string]string {
-	out := map[string]string{}
-	for key, value := range data {
-		if !secretKey.MatchString(key) {
-			out[key] = value
-		}
-	}
-	return out
-}
-
-func withoutSecretOptions(options []string) []string {
-	var out []string
-	for _, option := range options {
-		if key, _, valued := strings.Cut(option, "="); valued && secretKey.MatchString(strings.TrimSpace(key)) {
-			continue
-		}
-		out = append(out, option)
-	}
-	return out
 }
