@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"slices"
-	"strings"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -30,7 +29,7 @@ func (g *guard) Storages(ctx context.Context) ([]pai.Storage, error) {
 // granted are the usable storages among those granted. They are looked up one by one: the cluster may have a thousand others.
 func (g *guard) granted(ctx context.Context, grants pai.Grants) ([]pai.Storage, error) {
 	visible := make([]pai.Storage, 0, len(grants.Storages))
-	for _, name := range grants.Storages {
+	for _, name := range slices.Sorted(slices.Values(grants.Storages)) {
 		s, err := g.next.Storages.Storage(ctx, name)
 		switch {
 		case pai.CodeOf(err) == pai.NoStorageError:
@@ -42,7 +41,6 @@ func (g *guard) granted(ctx context.Context, grants pai.Grants) ([]pai.Storage, 
 			visible = append(visible, s)
 		}
 	}
-	slices.SortFunc(visible, func(a, b pai.Storage) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return visible, nil
 }
 
