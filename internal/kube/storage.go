@@ -115,6 +115,11 @@ func (c *Cluster) storage(cl claim) pai.Storage {
 	return s
 }
 
+// StoragesGeneration grows with every change of a storage: what was made of storages holds as long as it is the same before and after.
+func (c *Cluster) StoragesGeneration() uint64 {
+	return c.claims.generation.Load() + c.volumes.generation.Load()
+}
+
 // Storages lists every storage, bound or not, sorted by name.
 func (c *Cluster) Storages(context.Context) ([]pai.Storage, error) {
 	claims := c.claims.all()
