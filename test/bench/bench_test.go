@@ -6,7 +6,6 @@
 package bench
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +54,7 @@ type result struct {
 	Reads    []read  `json:"reads"`
 	Ready    seconds `json:"readySeconds"`   // from the start of the program
 	Resident int     `json:"residentMiB"`    // at its highest, after the load
+	Revoked  seconds `json:"revokedSeconds"` // until another replica refuses a revoked token; the median of several
 	OnReads  float64 `json:"requestsOnRead"` // to the Kubernetes API, while nothing but reads was asked for
 }
 
@@ -99,6 +100,7 @@ func TestReads(t *testing.T) {
 	}
 	r.OnReads = bed.requestsOnRead(server, paths)
 	r.Resident = server.peak(t) >> 20
+	r.Revoked = bed.revocation(server, bed.start())
 	r.print(t)
 	if r.OnReads != 0 {
 		t.Errorf("reads made %v requests to the Kubernetes API", r.OnReads)
@@ -172,13 +174,14 @@ func (r result) print(t *testing.T) {
 	for _, x := range r.Reads {
 		fmt.Printf("%-32s %9.0f µs %9.0f µs %9.0f µs\n", x.Path, x.Server.Alone*1e6, x.Bare.Alone*1e6, x.Direct.Alone*1e6)
 	}
-	fmt.Printf("\nready after %.1f s, at most %d MiB resident, %.0f requests to Kubernetes on reads\n", r.Ready, r.Resident, r.OnReads)
+	fmt.Printf("\nready after %.1f s, at most %d MiB resident, %.0f requests to Kubernetes on reads; a revoked token dies on another replica within %.0f ms\n",
+		r.Ready, r.Resident, r.OnReads, r.Revoked*1000)
 }
 
 // makeCaller adds the user who asks, a member of three groups, and signs in.
 func (b *testbed) makeCaller(p *program) {
 	b.t.Helper()
-	admin := b.login(p, "admin", adminPassword)
+	admin := connect(b.t, p, signIn(b.t, p, "admin", adminPassword))
 	ctx := b.t.Context()
 	if err := admin.CreateUser(ctx, client.NewUser{Username: "caller", Password: "secret-caller"}); err != nil {
 		b.t.Fatal(err)
@@ -186,29 +189,58 @@ func (b *testbed) makeCaller(p *program) {
 	if err := admin.SetGroups(ctx, "caller", []pai.GroupName{groupName(0), groupName(1), groupName(2)}); err != nil {
 		b.t.Fatal(err)
 	}
-	c, err := client.New(p.url, "")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	session, err := c.Login(ctx, "caller", "secret-caller", 0)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.token = session.Token
-	p.token = session.Token
+	b.token = signIn(b.t, p, "caller", "secret-caller")
+	p.token = b.token
 }
 
-func (b *testbed) login(p *program, user pai.UserName, password pai.Password) *client.Client {
+func connect(t *testing.T, p *program, token string) *client.Client {
+	t.Helper()
+	c, err := client.New(p.url, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func signIn(t *testing.T, p *program, user pai.UserName, password pai.Password) string {
+	t.Helper()
+	session, err := connect(t, p, "").Login(t.Context(), user, password, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session.Token
+}
+
+// self asks who the token belongs to.
+func self(t *testing.T, p *program, token string) error {
+	t.Helper()
+	_, err := connect(t, p, token).Self(t.Context())
+	return err
+}
+
+// revocation is how long after the answer to a logout another replica still takes the token. It asks that one without a pause.
+func (b *testbed) revocation(here, there *program) seconds {
 	b.t.Helper()
-	c, err := client.New(p.url, "")
-	if err != nil {
-		b.t.Fatal(err)
+	var took []float64
+	for range 11 {
+		token := signIn(b.t, here, "caller", "secret-caller")
+		until := func(code pai.Code) {
+			for began := time.Now(); pai.CodeOf(self(b.t, there, token)) != code; {
+				if time.Since(began) > time.Minute {
+					b.t.Fatalf("the other replica never answers %q", code)
+				}
+			}
+		}
+		until("") // it has seen the token
+		if err := connect(b.t, here, token).Logout(b.t.Context()); err != nil {
+			b.t.Fatal(err)
+		}
+		began := time.Now()
+		until(pai.UnauthorizedUserError)
+		took = append(took, time.Since(began).Seconds())
 	}
-	session, err := c.Login(context.Background(), user, password, 0)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return c.WithToken(session.Token)
+	slices.Sort(took)
+	return seconds(took[len(took)/2])
 }
 
 func (b *testbed) paths() []string {
