@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"slices"
-	"strings"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -13,24 +12,30 @@ func (g *guard) Storages(ctx context.Context) ([]pai.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	grants, err := g.accounts.Grants(ctx, caller.User)
+	user, err := g.accounts.cluster.User(ctx, caller.User)
 	if err != nil {
 		return nil, err
 	}
-	if !grants.Admin {
-		return g.granted(ctx, grants)
+	m := g.accounts.memberships(user)
+	if !m.grants.Admin {
+		return g.granted(ctx, m)
 	}
 	all, err := g.next.Storages.Storages(ctx)
 	for i := range all {
-		all[i].Default = slices.Contains(grants.Defaults, all[i].Name)
+		all[i].Default = slices.Contains(m.grants.Defaults, all[i].Name)
 	}
 	return all, err
 }
 
-// granted are the usable storages among those granted. They are looked up one by one: the cluster may have a thousand others.
-func (g *guard) granted(ctx context.Context, grants pai.Grants) ([]pai.Storage, error) {
-	visible := make([]pai.Storage, 0, len(grants.Storages))
-	for _, name := range grants.Storages {
+// granted are the usable storages among those granted. They are looked up one by one, because the cluster may have a thousand others, and
+// once for as long as no storage changes.
+func (g *guard) granted(ctx context.Context, m *memberships) ([]pai.Storage, error) {
+	generation := g.accounts.cluster.StoragesGeneration()
+	if known := m.storages.Load(); known != nil && known.generation == generation {
+		return slices.Clone(known.list), nil
+	}
+	visible := make([]pai.Storage, 0, len(m.grants.Storages))
+	for _, name := range slices.Sorted(slices.Values(m.grants.Storages)) {
 		s, err := g.next.Storages.Storage(ctx, name)
 		switch {
 		case pai.CodeOf(err) == pai.NoStorageError:
@@ -38,11 +43,11 @@ func (g *guard) granted(ctx context.Context, grants pai.Grants) ([]pai.Storage, 
 		case err != nil:
 			return nil, err
 		case s.Bound:
-			s.Default = slices.Contains(grants.Defaults, name)
+			s.Default = slices.Contains(m.grants.Defaults, name)
 			visible = append(visible, s)
 		}
 	}
-	slices.SortFunc(visible, func(a, b pai.Storage) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	m.storages.Store(&grantedStorages{generation, slices.Clone(visible)})
 	return visible, nil
 }
 

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -126,29 +125,26 @@ func identityFrom(claims map[string]any, o OpenID) (identity, error) {
 	if id.name, err = pai.ParseUserName(short); err != nil {
 		return refused("The claim %q of the identity provider: %s", o.UsernameClaim, err)
 	}
-	if id.groups, err = groupsFrom(claims, o.GroupsClaim); err != nil {
-		return refused("%s", err)
+	var listed bool
+	if id.groups, listed = groupsFrom(claims, o.GroupsClaim); !listed {
+		return refused("You are a member of too many groups for the identity provider to list them: ask for it to be set up to send only those that matter here.")
 	}
 	return id, nil
 }
 
-// groupsFrom reads the list of groups. Directories leave it out when somebody is a member of too many, and say so.
-func groupsFrom(claims map[string]any, name string) ([]string, error) {
+// groupsFrom reads the list of groups. Directories leave it out when somebody is a member of too many, and say so: then it is not listed.
+func groupsFrom(claims map[string]any, name string) (groups []string, listed bool) {
 	switch list := claims[name].(type) {
 	case []any:
-		var groups []string
 		for _, v := range list {
 			if s, ok := v.(string); ok {
 				groups = append(groups, s)
 			}
 		}
-		return groups, nil
+		return groups, true
 	case string:
-		return []string{list}, nil
+		return []string{list}, true
 	}
 	elsewhere, _ := claims["_claim_names"].(map[string]any)
-	if elsewhere[name] != nil || claims["hasgroups"] == true {
-		return nil, errors.New("You are a member of too many groups for the identity provider to list them: ask for it to be set up to send only those that matter here.")
-	}
-	return nil, nil
+	return nil, elsewhere[name] == nil && claims["hasgroups"] != true
 }

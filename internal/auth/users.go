@@ -4,52 +4,9 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 
 	pai "github.com/pai-storage/pai-storage"
 )
-
-// grants adds up what a user's groups grant, once for as long as neither the list nor any group changes. What it returns is shared.
-func (a *Accounts) grants(u pai.User) pai.Grants {
-	generation := a.cluster.GroupsGeneration() // before the groups are read: a change meanwhile makes the sum void
-	if known, ok := a.sums.get(u, generation); ok {
-		return known
-	}
-	sum := pai.GrantsOf(a.cluster.GroupsOf(u))
-	a.sums.put(u, generation, sum)
-	return sum
-}
-
-// sums are grants by user. Nobody can fill them up: they are of users that exist, or existed.
-type sums struct {
-	mu    sync.RWMutex
-	known map[pai.UserName]sumOf
-}
-
-type sumOf struct {
-	groups     []pai.GroupName
-	generation uint64
-	grants     pai.Grants
-}
-
-// maxSums bounds the memory. All are forgotten then: those in use are back with their next request.
-const maxSums = 20_000
-
-func (s *sums) get(u pai.User, generation uint64) (pai.Grants, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	k, ok := s.known[u.Name]
-	return k.grants, ok && k.generation == generation && slices.Equal(k.groups, u.Groups)
-}
-
-func (s *sums) put(u pai.User, generation uint64, grants pai.Grants) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil || len(s.known) >= maxSums {
-		s.known = map[pai.UserName]sumOf{}
-	}
-	s.known[u.Name] = sumOf{u.Groups, generation, grants}
-}
 
 // Grants adds up what a user's groups grant. NoUserError.
 func (a *Accounts) Grants(ctx context.Context, name pai.UserName) (pai.Grants, error) {
@@ -60,44 +17,17 @@ func (a *Accounts) Grants(ctx context.Context, name pai.UserName) (pai.Grants, e
 	return a.grants(u), nil
 }
 
-// memberships is what a list of groups comes to.
-type memberships struct {
-	groups []pai.GroupName // those that exist
-	grants pai.Grants
-}
-
-func (a *Accounts) memberships(u pai.User) memberships {
-	groups := a.cluster.GroupsOf(u)
-	m := memberships{groups: make([]pai.GroupName, len(groups)), grants: pai.GrantsOf(groups)}
-	for i, g := range groups {
-		m.groups[i] = g.Name
-	}
-	return m
-}
-
 func (a *Accounts) account(u pai.User) pai.Account {
 	m := a.memberships(u)
 	return u.Account(m.groups, m.grants)
 }
 
-// Users lists all users. What groups grant is added up once for each list of groups that occurs, not for each user.
+// Users lists all users.
 func (a *Accounts) Users(context.Context) ([]pai.Account, error) {
 	users := a.cluster.Users()
 	out := make([]pai.Account, len(users))
-	known := map[string]memberships{}
-	var key strings.Builder
 	for i, u := range users {
-		key.Reset()
-		for _, g := range u.Groups {
-			key.WriteString(string(g))
-			key.WriteByte(0)
-		}
-		m, ok := known[key.String()]
-		if !ok {
-			m = a.memberships(u)
-			known[key.String()] = m
-		}
-		out[i] = u.Account(m.groups, m.grants)
+		out[i] = a.account(u)
 	}
 	return out, nil
 }

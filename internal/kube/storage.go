@@ -100,10 +100,11 @@ func classOf(pvc *corev1.PersistentVolumeClaim) string {
 func (c *Cluster) storage(cl claim) pai.Storage {
 	s := pai.Storage{
 		Name: cl.name, Share: cl.share, VolumeName: cl.volume, Bound: cl.bound, Reason: c.unboundReason(cl),
-		Type: pai.StorageUnknown, Data: map[string]string{},
+		Type: pai.StorageUnknown,
 	}
 	v, ok := c.volumes.get(cl.volume)
 	if cl.volume == "" || !ok {
+		s.Data = map[string]string{}
 		return s
 	}
 	s.Type, s.ReadOnly, s.SecretName = v.kind, v.readOnly, v.secretName
@@ -112,6 +113,11 @@ func (c *Cluster) storage(cl claim) pai.Storage {
 		s.Data, s.MountOptions = v.openData, v.openOptions
 	}
 	return s
+}
+
+// StoragesGeneration grows with every change of a storage: what was made of storages holds as long as it is the same before and after.
+func (c *Cluster) StoragesGeneration() uint64 {
+	return c.claims.generation.Load() + c.volumes.generation.Load()
 }
 
 // Storages lists every storage, bound or not, sorted by name.

@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
@@ -30,6 +32,41 @@ func BenchmarkReads(b *testing.B) {
 		bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(answer.Body.Bytes()) })
 		b.Run(path+"/server", func(b *testing.B) { serveMany(b, s.REST, path, token) })
 		b.Run(path+"/bare", func(b *testing.B) { serveMany(b, bare, path, token) })
+	}
+}
+
+// BenchmarkManyGrants lists the storages of somebody whom three groups grant five each.
+func BenchmarkManyGrants(b *testing.B) {
+	var objects []runtime.Object
+	for i := range 3 {
+		var names []string
+		for j := range 5 {
+			name := fmt.Sprintf("storage-%d-%d", i, j)
+			names = append(names, fmt.Sprintf("%q", name))
+			objects = append(objects, boundStorage(name)...)
+		}
+		objects = append(objects, secret(kube.GroupNamespace, fmt.Sprint("team-", i), "groupname", map[string]string{
+			"extension": `{"acls":{"storageConfigs":[` + strings.Join(names, ",") + `]}}`}))
+	}
+	s := servertest.Start(b, io.Discard, objects...)
+	if err := s.Accounts.SetGroups(b.Context(), "alice", []pai.GroupName{"team-0", "team-1", "team-2"}); err != nil {
+		b.Fatal(err)
+	}
+	token := "Bearer " + s.Token(b, "alice")
+	answer := serveOnce(s.REST, "/api/v2/storages", token)
+	if n := bytes.Count(answer.Body.Bytes(), []byte(`"name"`)); answer.Code != http.StatusOK || n != 15 {
+		b.Fatalf("%d, %d storages", answer.Code, n)
+	}
+	serveMany(b, s.REST, "/api/v2/storages", token)
+}
+
+// boundStorage is a claim and its volume.
+func boundStorage(name string) []runtime.Object {
+	return []runtime.Object{
+		&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name + "-pv"}, Spec: corev1.PersistentVolumeSpec{
+			PersistentVolumeSource: corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "10.0.0.1", Path: "/" + name}}}},
+		&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: name + "-pv"},
+			Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}},
 	}
 }
 
