@@ -41,7 +41,8 @@ unit: ## unit, integration and browser tests, with the race detector
 system: build ## the tour and its faults on real clusters (root)
 	PAI_TEST_ALL=1 go test -count=1 -timeout 40m -v ./test/system
 
-soak: build kubernetes ## the long repetitions of the system tests
+soak: build kubernetes ## the long repetitions: servers that are killed, and the system tests
+	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 30m -v -run Killed ./internal/daemon
 	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 120m -v ./test/system
 
 bench: kubernetes ## Go benchmarks, then the REST server as a whole program (BENCHFLAGS="-output json")

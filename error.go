@@ -31,7 +31,7 @@ const (
 	StorageInUseError      Code = "StorageInUseError"    // jobs mount it
 	TooManyRequestsError   Code = "TooManyRequestsError"
 	UnauthorizedUserError  Code = "UnauthorizedUserError" // not signed in
-	UnavailableError       Code = "UnavailableError"      // the server has no current picture of the cluster yet
+	UnavailableError       Code = "UnavailableError"      // the server has no current picture of the cluster yet, or Kubernetes does not answer
 	UnknownError           Code = "UnknownError"          // ours to mend; the message says nothing about the cause
 )
 

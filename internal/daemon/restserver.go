@@ -55,6 +55,7 @@ type restServer struct {
 	virtualClusters   string
 	drain             time.Duration
 	signOn            signOnFlags
+	declarationGrace  time.Duration // as in [kube.Options]
 
 	stdout   io.Writer
 	log      *slog.Logger
@@ -64,6 +65,11 @@ type restServer struct {
 // RestServer runs the REST server until ctx ends. It prints one line, "listening on <URL>", to stdout, and logs JSON lines to stderr.
 func RestServer(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := &restServer{stdout: stdout, log: slog.New(slog.NewJSONHandler(stderr, nil))}
+	return s.start(ctx, args, stderr)
+}
+
+// start is the program with what is not a flag set already.
+func (s *restServer) start(ctx context.Context, args []string, stderr io.Writer) int {
 	if status, ok := s.parse(args, stderr); !ok {
 		return status
 	}
@@ -140,6 +146,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	}
 	cluster, err := kube.New(client, kube.Options{
 		JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, VirtualClusters: shares, Log: s.log,
+		DeclarationGrace: s.declarationGrace,
 	})
 	if err != nil {
 		return err

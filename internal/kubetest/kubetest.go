@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,6 +90,28 @@ func Run(t testing.TB) *Server {
 		}
 	}
 	return &Server{Config: plane.RESTConfig(), Plane: plane, APIServer: plane.APIServer}
+}
+
+// Kill ends the API server as a power cut would, and returns when it is gone. It is started again by itself, with the same data, and
+// APIServer.WaitReady tells when it is back.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	before := s.APIServer.State().PID
+	if before == 0 {
+		t.Fatal("the API server does not run")
+	}
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for s.APIServer.State().PID == before {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the killed API server was not noticed")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 func binaries(t testing.TB) string {

@@ -2,7 +2,6 @@ package kubetest_test
 
 import (
 	"context"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,17 +25,7 @@ func TestServerComesBack(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps("default").Create(ctx, want, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	before := server.APIServer.State()
-	if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	for server.APIServer.State().PID == before.PID {
-		select {
-		case <-ctx.Done():
-			t.Fatal("the killed API server was not noticed")
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	server.Kill(t)
 	if err := server.APIServer.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -246,17 +246,15 @@ func (e exemplar) send(t *testing.T, c contract, prefix string) (*http.Response,
 	}
 	who := authorization(t, s, e.as)
 	if e.broken {
-		breakWrites(s)
+		breakWrites(s, errors.New("etcd has no room left"))
 	}
 	return do(t, s, c.method, path, c.bodyType, e.body, who)
 }
 
-// breakWrites makes Kubernetes refuse every write of Secrets from now on, for a reason that nobody knows.
-func breakWrites(s *servertest.Server) {
+// breakWrites makes Kubernetes refuse every write of Secrets from now on.
+func breakWrites(s *servertest.Server, err error) {
 	for _, verb := range []string{"create", "update", "patch", "delete"} {
-		s.Kube.PrependReactor(verb, "secrets", func(ktesting.Action) (bool, runtime.Object, error) {
-			return true, nil, errors.New("etcd has no room left")
-		})
+		s.Kube.PrependReactor(verb, "secrets", func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, err })
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
@@ -86,6 +87,18 @@ func fuzzServer(f *testing.F) *fuzzed {
 
 func (o servedOperation) id() string { return o.fields["operationId"].(string) }
 
+// queries are the names of an operation's parameters.
+func (o servedOperation) queries() []string {
+	var out []string
+	parameters, _ := o.fields["parameters"].([]any)
+	for _, p := range parameters {
+		if parameter := p.(map[string]any); parameter["in"] == "query" {
+			out = append(out, parameter["name"].(string))
+		}
+	}
+	return out
+}
+
 // having are the operations that a kind of fuzzing is for.
 func (s *fuzzed) having(is func(servedOperation) bool) []servedOperation {
 	return slices.DeleteFunc(slices.Clone(s.ops), func(o servedOperation) bool { return !is(o) })
@@ -136,6 +149,9 @@ func (l *lockedBuffer) reset() {
 	l.b.Reset()
 }
 
+// fuzzing tells whether inputs are made up, and not the seeds alone. It begins with every seed, one at a time and slowly, so it gets fewer.
+func fuzzing() bool { return flag.Lookup("test.fuzz").Value.String() != "" }
+
 // filled puts names of what there is into a path.
 func filled(path string) string {
 	return strings.NewReplacer("{user}", "alice", "{group}", "research", "{storage}", "personal", "{vc}", "default", "{framework}", "alice~existing", "{path}", "a/b",
@@ -177,6 +193,9 @@ func FuzzPaths(f *testing.F) {
 	ops := s.having(func(o servedOperation) bool { return strings.Contains(o.path, "{") })
 	table := whoTable()
 	for i := range ops {
+		if fuzzing() && i%8 != 0 {
+			continue
+		}
 		for _, name := range []string{"alice", "..", ".", "%2e%2e", "a%2fb", "%2f", "%5c", "\\", "%00", "%0a", "%", "%zz", "%ff", "\xff", "\u202e", "%F0%9F%98%80", "", "/", "//", "a//b",
 			"a?b", "a#b", "a;b", "a:b", "*", "me", "me/", "alice/", "alice/../bob", "~", "alice~", "~x", "a~b~c", strings.Repeat("x", 10_000), strings.Repeat("%41", 5_000),
 			"-1", "99999999999999999999", "'--", "<b>", "${x}", "{user}"} {
@@ -200,17 +219,20 @@ func FuzzPaths(f *testing.F) {
 func FuzzQueries(f *testing.F) {
 	s := fuzzServer(f)
 	ops := s.having(func(o servedOperation) bool { return o.id() != "basicLogout" })
+	values := []string{"x", "true", "-1", "", "1", "99999999999999999999", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "%ff", "%00"}
+	queries := []string{"", "%", "a=%zz", "=", "&&&", "a=b;c=d", "\x00", "%00=%00", strings.Repeat("a=b&", 2_000)}
+	if fuzzing() {
+		values, queries = values[:3], queries[:2]
+	}
 	for i, op := range ops {
-		parameters, _ := op.fields["parameters"].([]any)
-		for _, query := range []string{"", "%", "a=%zz", "=", "&&&", "a=b;c=d", "\x00", "%00=%00", strings.Repeat("a=b&", 2_000)} {
-			f.Add(uint8(i), query)
-		}
-		for _, p := range parameters {
-			if parameter := p.(map[string]any); parameter["in"] == "query" {
-				for _, value := range []string{"", "true", "1", "-1", "x", "99999999999999999999", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "%ff", "%00", "a&" + parameter["name"].(string) + "=b"} {
-					f.Add(uint8(i), parameter["name"].(string)+"="+value)
-				}
+		for _, name := range op.queries() {
+			for _, value := range values {
+				f.Add(uint8(i), name+"="+value)
 			}
+			f.Add(uint8(i), name+"=a&"+name+"=b")
+		}
+		for _, query := range queries {
+			f.Add(uint8(i), query)
 		}
 	}
 	table := whoTable()
