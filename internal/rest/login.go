@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,28 +79,46 @@ func (s *Server) login(ctx context.Context, in *loginInput) (*loginOutput, error
 	return out, nil
 }
 
-// parseCredentials reads a login from a form or from JSON, whichever it is.
+// parseCredentials reads a login from a form or from JSON, whichever it is, and names every fault of it.
 func parseCredentials(contentType string, body []byte) (pai.Credentials, error) {
 	fields, err := credentialFields(contentType, body)
 	if err != nil {
 		return pai.Credentials{}, err
 	}
-	var missing []string
+	var faults []string
 	for _, key := range []string{"username", "password"} {
 		if fields[key] == "" {
-			missing = append(missing, key+": missing")
+			faults = append(faults, key+": missing")
 		}
 	}
-	if len(missing) > 0 {
-		return pai.Credentials{}, pai.Errorf(pai.InvalidParametersError, "%s", strings.Join(missing, "; "))
-	}
-	user, err := pai.ParseUserName(fields["username"])
-	if err != nil {
-		return pai.Credentials{}, err
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		switch {
+		case slices.Contains(loginKeys, key):
+		case fields[key] != "" && keyPattern.MatchString(key):
+			faults = append(faults, key+": unexpected property")
+		default: // whatever it is, it may be a password that lost its key
+			faults = append(faults, "only "+strings.Join(loginKeys, ", ")+" are taken")
+		}
 	}
 	lifetime, err := parseSeconds(fields["expiration"])
-	return pai.Credentials{User: user, Password: pai.Password(fields["password"]), Lifetime: lifetime}, err
+	if err != nil {
+		faults = append(faults, err.Error())
+	}
+	user, err := pai.ParseUserName(fields["username"])
+	if err != nil && fields["username"] != "" {
+		faults = append(faults, err.Error())
+	}
+	if len(faults) > 0 {
+		return pai.Credentials{}, pai.Errorf(pai.InvalidParametersError, "%s", strings.Join(faults, "; "))
+	}
+	return pai.Credentials{User: user, Password: pai.Password(fields["password"]), Lifetime: lifetime}, nil
 }
+
+// loginKeys are what a login may say.
+var loginKeys = []string{"username", "password", "expiration"}
+
+// keyPattern is what keys look like.
+var keyPattern = regexp.MustCompile(`^[A-Za-z_]{1,20}$`)
 
 func credentialFields(contentType string, body []byte) (map[string]string, error) {
 	media, _, _ := mime.ParseMediaType(contentType)
