@@ -160,10 +160,11 @@ func (a *Accounts) change(ctx context.Context, change pai.UserChange, allow func
 	return a.account(u), nil
 }
 
-// DeleteUser removes a user and the user's tokens. NoUserError, RemoveAdminError.
+// DeleteUser removes a user and the user's tokens. NoUserError, RemoveAdminError. Where an identity provider decides who is an administrator,
+// nobody can take the rights away first, and the provider has others.
 func (a *Accounts) DeleteUser(ctx context.Context, name pai.UserName) error {
 	return a.cluster.DeleteUser(ctx, name, func(u pai.User) error {
-		if a.grants(u).Admin {
+		if a.grants(u).Admin && !a.options.SignOn {
 			return pai.Errorf(pai.RemoveAdminError, "Admin %s is not allowed to remove.", name)
 		}
 		return nil

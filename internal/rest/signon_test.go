@@ -259,7 +259,6 @@ func TestBasicOnly(t *testing.T) {
 	token := "Bearer " + s.Token(t, "admin")
 	expect(t, s, "POST", "/api/v2/authn/basic/login", `{"username":"bob","password":"secret-bob"}`, "", 404, "NoApiError")
 	expect(t, s, "POST", "/api/v2/users", `{"username":"x","password":"secret-x"}`, token, 405)
-	expect(t, s, "DELETE", "/api/v2/users/bob", "", token, 405)
 	expect(t, s, "PUT", "/api/v2/users/bob/group", `{"groupname":"admingroup"}`, token, 404, "NoApiError")
 	expect(t, s, "PUT", "/api/v2/users", `{"data":{"username":"bob","email":"a@b.c","admin":true},"patch":true}`, token, 400,
 		"admin: the identity provider decides", "email: the identity provider decides")
@@ -269,6 +268,10 @@ func TestBasicOnly(t *testing.T) {
 	if resp.StatusCode != 403 || cookieValue(resp, "pai-session") != "" {
 		t.Errorf("the form: %d %s", resp.StatusCode, text)
 	}
+	bob := "Bearer " + s.Token(t, "bob")
+	expect(t, s, "DELETE", "/api/v2/users/bob", "", token, 200)
+	expect(t, s, "GET", "/api/v2/users/me", "", bob, 401)
+	expect(t, s, "DELETE", "/api/v2/users/admin", "", token, 200) // the provider has others
 	basic := servertest.Start(t, nil)
 	for _, path := range []string{"login", "return", "logout"} {
 		expect(t, basic, "GET", "/api/v2/authn/oidc/"+path, "", "", 404, "NoApiError")

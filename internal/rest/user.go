@@ -109,6 +109,8 @@ func (s *Server) userOperations() {
 		Summary: "Change the caller's own email address, password or extension.", DefaultStatus: http.StatusCreated}, s.updateSelf)
 	register(s, pai.Person, huma.Operation{OperationID: "getUser", Method: http.MethodGet, Path: prefix + "/users/{user}", Tags: tags,
 		Summary: "Get a user. Others than oneself: administrators only."}, s.getUser)
+	register(s, pai.Administrator, huma.Operation{OperationID: "deleteUser", Method: http.MethodDelete, Path: prefix + "/users/{user}", Tags: tags,
+		Summary: "Remove a user who is no administrator, and the user's tokens. Administrators only."}, s.deleteUser)
 	if s.services.SignOn == nil {
 		s.membershipOperations(tags)
 	}
@@ -119,8 +121,6 @@ func (s *Server) membershipOperations(tags []string) {
 	const one = prefix + "/users/{user}"
 	register(s, pai.Administrator, huma.Operation{OperationID: "createUser", Method: http.MethodPost, Path: prefix + "/users", Tags: tags,
 		Summary: "Create a user. Administrators only.", DefaultStatus: http.StatusCreated}, s.createUser)
-	register(s, pai.Administrator, huma.Operation{OperationID: "deleteUser", Method: http.MethodDelete, Path: one, Tags: tags,
-		Summary: "Remove a user who is no administrator, and the user's tokens. Administrators only."}, s.deleteUser)
 	register(s, pai.Administrator, huma.Operation{OperationID: "updateUserGroup", Method: http.MethodPut, Path: one + "/group", Tags: tags,
 		Summary: "Add a user to a group. Administrators only.", DefaultStatus: http.StatusCreated}, s.addUserToGroup)
 	register(s, pai.Administrator, huma.Operation{OperationID: "deleteUserGroup", Method: http.MethodDelete, Path: one + "/group", Tags: tags,
