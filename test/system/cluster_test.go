@@ -22,6 +22,7 @@ import (
 
 // cluster is a local cluster under test, driven through bin/paictl alone.
 type cluster struct {
+	dir  string // of its state
 	name string
 	env  []string
 	last status
@@ -84,7 +85,7 @@ func newCluster(t testing.TB, name string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{name: name, env: []string{"PAI_STATE_DIR=" + dir}}
+	c := &cluster{name: name, dir: dir, env: []string{"PAI_STATE_DIR=" + dir}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("status:\n%s", c.paictl(t, "status", "--name", name).out)

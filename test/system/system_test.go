@@ -37,10 +37,24 @@ func TestSystem(t *testing.T) {
 	t.Run("killed processes come back", func(t *testing.T) { kills(t, c) })
 	t.Run("killed supervisor", func(t *testing.T) { killedSupervisor(t, c) })
 	t.Run("down keeps what is stored", func(t *testing.T) { downAndUp(t, c) })
+	for _, program := range []string{"qemu-system", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "rest-server", "paictl"} {
+		if !strings.Contains(c.processes(t), program) {
+			t.Errorf("%s is not seen to run:\n%s", program, c.processes(t))
+		}
+	}
 	c.paictl(t, "down", "--name", c.name, "--purge").mustSucceed(t, "down --purge")
 	if after := machine(t); after != before {
 		t.Errorf("the machine before:\n%s\nand after:\n%s", before, after)
 	}
+	if left := c.processes(t); left != "" {
+		t.Errorf("processes of the cluster are left:\n%s", left)
+	}
+}
+
+// processes are those of the cluster: each names a file of its state. Others may run beside it.
+func (c *cluster) processes(t *testing.T) string {
+	t.Helper()
+	return run(t, nil, "sh", "-c", `ps -e -o args | grep -F -- "$0" | grep -v grep`, c.dir).out
 }
 
 // machine is what a cluster could leave behind on this machine.
@@ -59,8 +73,7 @@ func machine(t *testing.T) string {
 		t.Fatal(err)
 	}
 	namespaces, _ := filepath.Glob("/run/netns/*")
-	processes := run(t, nil, "sh", "-c", "ps -e -o args | grep -E 'qemu-system|kube-apiserver|kube-scheduler|kube-controller|etcd --|paictl supervise|/rest-server' | grep -v grep | grep -v -- '--state-dir /root' | wc -l")
-	return fmt.Sprintf("links %v\n%d mounts\nnamespaces %v\nprocesses %s", names, strings.Count(string(mounts), "\n"), namespaces, processes.out)
+	return fmt.Sprintf("links %v\n%d mounts\nnamespaces %v", names, strings.Count(string(mounts), "\n"), namespaces)
 }
 
 func fixedInterface(t *testing.T, c *cluster) {
