@@ -25,6 +25,7 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/auth"
 	"github.com/pai-storage/pai-storage/internal/kube"
+	"github.com/pai-storage/pai-storage/internal/peer"
 	"github.com/pai-storage/pai-storage/internal/portal"
 	"github.com/pai-storage/pai-storage/internal/rest"
 )
@@ -55,6 +56,7 @@ type restServer struct {
 	virtualClusters   string
 	drain             time.Duration
 	signOn            signOnFlags
+	proxies           peer.Proxies
 	declarationGrace  time.Duration // as in [kube.Options]
 
 	stdout   io.Writer
@@ -114,6 +116,10 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.BoolVar(&s.acceptShortKey, "accept-short-signing-key", false, "sign tokens with a key of less than 32 bytes, taken over from the original")
 	f.StringVar(&s.virtualClusters, "virtual-clusters", "", "YAML `file` that says what is guaranteed to which virtual cluster")
 	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
+	f.Func("trusted-proxies", "`addresses` and networks, with commas between them, whose X-Forwarded-For counts", func(text string) (err error) {
+		s.proxies, err = peer.ParseProxies(text)
+		return err
+	})
 	s.signOn.register(f)
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -193,8 +199,9 @@ func (s *restServer) live(ctx context.Context, cluster *kube.Cluster, accounts *
 	group, ctx := errgroup.WithContext(ctx)
 	handler := rest.New(services, rest.Options{
 		Version: version(), Ready: ready.Load, Draining: draining.Load, Log: s.log, Stop: streams, Collectors: collectors(cluster, s.requests),
+		Proxies: s.proxies,
 	})
-	pages := portal.New(services, portal.Options{API: handler, Ready: ready.Load, Log: s.log})
+	pages := portal.New(services, portal.Options{API: handler, Ready: ready.Load, Log: s.log, Proxies: s.proxies})
 	group.Go(func() error { cluster.Run(life); return nil })
 	group.Go(func() error {
 		defer end()

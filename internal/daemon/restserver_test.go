@@ -27,6 +27,7 @@ func TestArguments(t *testing.T) {
 		{[]string{"extra"}, 2, `unexpected argument "extra"`},
 		{[]string{"--bootstrap-admin", "admin"}, 2, "go together"},
 		{[]string{"--drain", "-1s"}, 2, "--drain -1s: from 0s"},
+		{[]string{"--trusted-proxies", "10.0.0.0/8,proxy"}, 2, `"proxy" is neither an address nor a network`},
 		{[]string{"--authn", "ldap"}, 2, "expected basic or oidc"},
 		{[]string{"--authn", "oidc"}, 2, "the client's id is missing; "},
 		{[]string{"--authn", "oidc", "--bootstrap-admin", "a", "--bootstrap-admin-password-file", "f"}, 2, "--oidc-admin-group says"},

@@ -68,7 +68,7 @@ func (p *Portal) open(r *http.Request) (pai.Session, error) {
 		return pai.Session{}, err
 	}
 	return p.services.Tokens.Login(r.Context(), pai.Credentials{
-		User: user, Password: pai.Password(r.PostFormValue("password")), Lifetime: sessionLifetime, Address: address(r),
+		User: user, Password: pai.Password(r.PostFormValue("password")), Lifetime: sessionLifetime, Address: p.options.Proxies.Address(r),
 	})
 }
 

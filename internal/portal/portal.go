@@ -24,6 +24,7 @@ import (
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/peer"
 )
 
 //go:embed pages
@@ -34,6 +35,8 @@ type Options struct {
 	API   http.Handler // gets the requests that are not for pages
 	Ready func() bool  // whether the caches are current; nil: always
 	Log   *slog.Logger // nil: slog.Default()
+
+	Proxies peer.Proxies // whose word counts for where a request came from
 }
 
 // Portal serves the pages, and hands everything else to the API.

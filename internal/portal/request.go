@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -83,7 +82,7 @@ func (p *Portal) observe(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		p.options.Log.Info("request", "request", q.id, "method", r.Method, "operation", r.Pattern, "status", q.status,
-			"duration", time.Since(start).Round(time.Microsecond), "user", q.user, "address", address(r))
+			"duration", time.Since(start).Round(time.Microsecond), "user", q.user, "address", p.options.Proxies.Address(r))
 	}()
 	if !p.options.Ready() && r.URL.Path != stylePath { // a session that cannot be checked yet is not a bad one
 		h.Set("Retry-After", "1")
@@ -100,13 +99,4 @@ func readForm(w http.ResponseWriter, r *http.Request) error {
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // as in observe
 	return nil
-}
-
-// address is where the request came from. Headers that say otherwise can be forged, so they do not count.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"log/slog"
-	"net"
 	"net/http"
 	"path"
 	"regexp"
@@ -131,7 +130,7 @@ func (s *Server) whenReady(next http.Handler) http.Handler {
 func (s *Server) observe(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	sw := &statusWriter{ResponseWriter: w}
-	req := &request{id: requestID(r), address: address(r), secure: session.OverTLS(r), writer: sw}
+	req := &request{id: requestID(r), address: s.options.Proxies.Address(r), secure: session.OverTLS(r), writer: sw}
 	w.Header().Set("X-Request-Id", req.id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
@@ -187,15 +186,6 @@ func requestID(r *http.Request) string {
 	var b [8]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
-}
-
-// address is where the request came from. Headers that say otherwise can be forged, so they do not count.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // authenticate finds out who is calling. A bad token does not end the request here: some operations need none.

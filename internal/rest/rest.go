@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/peer"
 )
 
 // The paths under which the API is mounted.
@@ -41,6 +42,7 @@ type Options struct {
 	Log     *slog.Logger    // nil: slog.Default()
 	Stop    context.Context // ends streams, which would otherwise outlive a shutdown; nil: never
 
+	Proxies    peer.Proxies           // whose word counts for where a request came from
 	Draining   func() bool            // whether the server is about to stop, and wants no new connections; nil: never
 	Collectors []prometheus.Collector // more for /metrics
 }

@@ -347,3 +347,18 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// TestLimitBehindAProxy: whoever only says to come from elsewhere has no limit of their own.
+func TestLimitBehindAProxy(t *testing.T) {
+	s := servertest.Start(t, nil)
+	try := func(from string) int {
+		resp, _ := do(t, s, "POST", "/api/v2/authn/basic/login", "application/x-www-form-urlencoded", "username=nobody"+from[len(from)-1:]+"&password=wrong-one", "", "X-Forwarded-For", from)
+		return resp.StatusCode
+	}
+	for range 60 {
+		try("1.2.3.4")
+	}
+	if status := try("1.2.3.5"); status != http.StatusTooManyRequests {
+		t.Errorf("nobody is trusted here, and yet another address has tries left: %d", status)
+	}
+}
