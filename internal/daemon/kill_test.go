@@ -196,9 +196,12 @@ func TestKubernetesIsKilled(t *testing.T) {
 	if refused == 0 {
 		t.Error("no write was without Kubernetes")
 	}
-	fresh := replica(t, server.Config) // the caches of the other one may take half a minute to follow
+	awaitOldHalves(t, root)
+	// The caches of the other server may take half a minute to follow.
+	fresh := replicaOf(t, server.Config, func(s *restServer) { s.declarationGrace = killGrace })
 	connectAs(t, fresh, "admin", "secret-admin")
 	c.moveTo(fresh)
+	awaitNoHalves(t, root)
 	c.check(t)
 	c.report(t, repetitions())
 }
