@@ -97,10 +97,6 @@ func replica(t *testing.T, config *k8srest.Config) string {
 // replicaOf is replica with another configuration than the usual.
 func replicaOf(t *testing.T, config *k8srest.Config, configure func(*restServer)) string {
 	t.Helper()
-	kubernetes, err := newKubernetes(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	password := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(password, []byte("secret-admin"), 0o600); err != nil {
 		t.Fatal(err)
@@ -110,6 +106,10 @@ func replicaOf(t *testing.T, config *k8srest.Config, configure func(*restServer)
 	s := &restServer{listen: "127.0.0.1:0", jobsNamespace: "default", systemNamespace: "pai-system", bootstrapAdmin: "admin", bootstrapPassword: password,
 		stdout: in, log: slog.New(slog.NewJSONHandler(&log, nil))}
 	configure(s)
+	kubernetes, err := s.connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -173,7 +173,8 @@ func TestKubernetesIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCrowd(t, root, replica(t, server.Config), 20)
+	url := replicaOf(t, server.Config, func(s *restServer) { s.declarationGrace = killGrace })
+	c := newCrowd(t, root, url, 20)
 	c.alive = true
 	stop := c.start(t)
 	refused := 0
@@ -197,10 +198,6 @@ func TestKubernetesIsKilled(t *testing.T) {
 		t.Error("no write was without Kubernetes")
 	}
 	awaitOldHalves(t, root)
-	// The caches of the other server may take half a minute to follow.
-	fresh := replicaOf(t, server.Config, func(s *restServer) { s.declarationGrace = killGrace })
-	connectAs(t, fresh, "admin", "secret-admin")
-	c.moveTo(fresh)
 	awaitNoHalves(t, root)
 	c.check(t)
 	c.report(t, repetitions())

@@ -61,7 +61,8 @@ type restServer struct {
 
 	stdout   io.Writer
 	log      *slog.Logger
-	requests *requestCounter // nil: not counted
+	follower kubernetes.Interface // fills the caches; nil: the one that does the rest
+	requests *requestCounter      // nil: not counted
 }
 
 // RestServer runs the REST server until ctx ends. It prints one line, "listening on <URL>", to stdout, and logs JSON lines to stderr.
@@ -84,7 +85,7 @@ func (s *restServer) start(ctx context.Context, args []string, stderr io.Writer)
 		debug.SetGCPercent(gcPercent)
 	}
 	s.requests = newRequestCounter()
-	client, err := newKubernetes(s.requests.watch(config))
+	client, err := s.connect(s.requests.watch(config))
 	if err == nil {
 		err = s.run(ctx, client)
 	}
@@ -95,7 +96,16 @@ func (s *restServer) start(ctx context.Context, args []string, stderr io.Writer)
 	return 0
 }
 
-// newKubernetes makes the client of a server. The library's own limits on requests are for command line tools.
+// connect makes the clients of the server, and keeps the one for the caches.
+func (s *restServer) connect(config *k8srest.Config) (kubernetes.Interface, error) {
+	var err error
+	if s.follower, err = newKubernetes(patient(config, s.log)); err != nil {
+		return nil, err
+	}
+	return newKubernetes(config)
+}
+
+// newKubernetes makes one client. The library's own limits on requests are for command line tools.
 func newKubernetes(config *k8srest.Config) (kubernetes.Interface, error) {
 	config = k8srest.CopyConfig(config)
 	config.QPS, config.Burst = 500, 1000
@@ -152,7 +162,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	}
 	cluster, err := kube.New(client, kube.Options{
 		JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, VirtualClusters: shares, Log: s.log,
-		DeclarationGrace: s.declarationGrace,
+		DeclarationGrace: s.declarationGrace, Follower: s.follower,
 	})
 	if err != nil {
 		return err

@@ -58,6 +58,7 @@ type Options struct {
 	JobsNamespace    string                  // where storages and jobs are
 	SystemNamespace  string                  // where the server keeps its own things; "" for pai-system
 	VirtualClusters  map[string]pai.Quantity // what is guaranteed to whom
+	Follower         kubernetes.Interface    // fills the caches; nil: the client that does the rest
 	DeclarationGrace time.Duration           // after which a storage that was declared half-way is undone; 0 for a minute
 	Log              *slog.Logger            // nil: slog.Default()
 	Now              func() time.Time        // nil: time.Now
@@ -124,13 +125,16 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	}
 	c.chunks = newView("audit", c.log, parseChunk)
 	c.nodes = newView("node", c.log, parseNode)
-	return c, c.watch()
+	if o.Follower == nil {
+		o.Follower = client
+	}
+	return c, c.watch(o.Follower)
 }
 
 // watch sets up one informer for each kind of object, limited to what the server may see.
-func (c *Cluster) watch() error {
+func (c *Cluster) watch(client kubernetes.Interface) error {
 	slim := func(namespace, field, label string, transform cache.TransformFunc) informers.SharedInformerFactory {
-		return informers.NewSharedInformerFactoryWithOptions(c.client, 0, informers.WithNamespace(namespace),
+		return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace),
 			informers.WithTransform(transform),
 			informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector, o.LabelSelector = field, label }))
 	}
