@@ -3,6 +3,7 @@ package pai
 import (
 	"errors"
 	"fmt"
+	"net"
 )
 
 // Code names a kind of failure. Clients of the REST API switch on it.
@@ -73,4 +74,10 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return UnknownError
+}
+
+// OutOfReach tells errors of the network, and answers that did not come in time, from others: trying again can help.
+func OutOfReach(err error) bool {
+	var network net.Error
+	return errors.As(err, &network)
 }

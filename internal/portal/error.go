@@ -58,6 +58,11 @@ func (p *Portal) explain(r *http.Request, err error) (int, errorData) {
 		}
 	}
 	id := requestFrom(r.Context()).id
+	if pai.OutOfReach(err) {
+		p.options.Log.Warn("no answer from what the server needs", "operation", r.Pattern, "request", id, "cause", err.Error())
+		return http.StatusServiceUnavailable, errorData{Title: http.StatusText(http.StatusServiceUnavailable),
+			Message: "What the server needs for this does not answer: try again in a moment.", Request: id}
+	}
 	p.options.Log.Error("internal error", "operation", r.Pattern, "request", id, "cause", err.Error())
 	return http.StatusInternalServerError, errorData{Title: "Internal error", Message: "Something went wrong here.", Request: id}
 }

@@ -3,7 +3,9 @@ package portal_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -41,6 +43,21 @@ func TestInternalErrors(t *testing.T) {
 		if !strings.Contains(log.String(), id) || !strings.Contains(log.String(), cause) {
 			t.Errorf("%s: the log is %s", path, log.String())
 		}
+	}
+}
+
+// away are services whose Kubernetes does not answer.
+type away struct{ broken }
+
+func (away) Storages(context.Context) ([]pai.Storage, error) {
+	return nil, fmt.Errorf("list: %w", &net.OpError{Op: "dial", Err: errors.New("CANARY")})
+}
+
+// TestOutOfReach: what the server needs is away, so trying again can help.
+func TestOutOfReach(t *testing.T) {
+	p := portal.New(pai.Services{Tokens: away{}, Storages: away{}}, portal.Options{Log: slog.New(slog.DiscardHandler)})
+	if answer := ask(p, "/"); answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "try again") || strings.Contains(answer.Body.String(), "CANARY") {
+		t.Errorf("%d %s", answer.Code, answer.Body)
 	}
 }
 

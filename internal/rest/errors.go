@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -83,19 +82,13 @@ func (s *Server) fault(ctx context.Context, operation string, err error) *errorB
 	if ctx.Err() != nil {
 		return &errorBody{status: http.StatusServiceUnavailable, Code: pai.UnavailableError, Message: "the request was cancelled"}
 	}
-	if outOfReach(err) {
+	if pai.OutOfReach(err) {
 		s.options.Log.WarnContext(ctx, "no answer from what the server needs", "operation", operation, "request", r.id, "cause", err.Error())
 		return &errorBody{status: http.StatusServiceUnavailable, Code: pai.UnavailableError,
 			Message: fmt.Sprintf("What the server needs for this does not answer: try again in a moment. The server's log says more under request %s", r.id)}
 	}
 	s.options.Log.ErrorContext(ctx, "internal error", "operation", operation, "request", r.id, "cause", err.Error())
 	return internal(r.id)
-}
-
-// outOfReach tells errors of the network, and answers that did not come in time, from others: trying again can help.
-func outOfReach(err error) bool {
-	var network net.Error
-	return errors.As(err, &network)
 }
 
 func internal(requestID string) *errorBody {
