@@ -146,8 +146,8 @@ func (c Config) stopSupervisor(ctx context.Context) error {
 			}
 		}
 	}
-	if p.ownsSession() {
-		sweepSession(p.PID)
+	if p.ownsSession() && !sweepSession(ctx, p.PID, 10*time.Second) {
+		return fmt.Errorf("what process %d left behind does not end", p.PID)
 	}
 	for _, name := range []string{"supervisor.json", "control.sock"} {
 		if err := os.Remove(c.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -172,11 +172,28 @@ func waitGone(ctx context.Context, p process, limit time.Duration) bool {
 	return true
 }
 
-// sweepSession kills what is left of a session: the supervisor began one, so all of it is ours.
-func sweepSession(session int) {
-	for _, pid := range allPIDs() {
-		if s, err := procStat(pid); err == nil && s.session == session && s.state != "Z" {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+// sweepSession kills what is left of a session, and returns when it is gone, with its ports: the supervisor began one, so all of it is
+// ours.
+func sweepSession(ctx context.Context, session int, limit time.Duration) (gone bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left := 0
+		for _, pid := range allPIDs() {
+			if s, err := procStat(pid); err == nil && s.session == session && s.state != "Z" {
+				left++
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if left == 0 {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
