@@ -182,7 +182,7 @@ func sweepSession(ctx context.Context, session int, limit time.Duration) (gone b
 	for {
 		left := 0
 		for _, pid := range allPIDs() {
-			if s, err := procStat(pid); err == nil && s.session == session && s.state != "Z" {
+			if s, err := procStat(pid); err == nil && s.session == session && (s.state != "Z" || threads(pid) > 1) {
 				left++
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
@@ -196,6 +196,15 @@ func sweepSession(ctx context.Context, session int, limit time.Duration) (gone b
 			return false
 		}
 	}
+}
+
+// threads of a process: one whose first thread has ended holds its files until the others have.
+func threads(pid int) int {
+	all, err := os.ReadDir(procPath(pid, "task"))
+	if err != nil {
+		return 0
+	}
+	return len(all)
 }
 
 func procPath(pid int, file string) string { return fmt.Sprintf("/proc/%d/%s", pid, file) }
