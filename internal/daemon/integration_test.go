@@ -15,6 +15,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -275,13 +276,41 @@ func testDeclare(t *testing.T, root kubernetes.Interface, admin *client.Client) 
 	if err != nil || secret.OwnerReferences[0].UID != volume.UID || string(secret.Data["accountkey"]) != "a2V5" {
 		t.Errorf("got the Secret's owners %+v, %v", secret.OwnerReferences, err)
 	}
+	pod := podOf(t, root, "blobs")
+	gone := func() bool {
+		_, err := root.CoreV1().PersistentVolumeClaims("default").Get(t.Context(), "blobs", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	}
 	removed, err := admin.RemoveStorage(t.Context(), pai.StorageRemoval{Name: "blobs"})
-	if err != nil || len(removed.Deleted) != 2 {
-		t.Errorf("got %+v, %v", removed, err)
+	if err != nil || len(removed.Deleted) != 2 || gone() {
+		t.Errorf("while a pod uses it: got %+v, %v, gone %v", removed, err, gone())
+	}
+	pod.Status.Phase = corev1.PodSucceeded
+	if _, err := root.CoreV1().Pods("default").UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := admin.RemoveStorage(t.Context(), pai.StorageRemoval{Name: "blobs"}); err != nil || !gone() {
+		t.Errorf("after its pod has ended: got %+v, %v, gone %v", removed, err, gone())
 	}
 	if volume, err = root.CoreV1().PersistentVolumes().Get(t.Context(), declared.VolumeName, metav1.GetOptions{}); err == nil && volume.DeletionTimestamp == nil {
 		t.Errorf("the volume stays: %+v", volume.ObjectMeta)
 	}
+}
+
+// podOf is a pod that mounts a claim, and that nobody starts here.
+func podOf(t *testing.T, root kubernetes.Interface, claim string) *corev1.Pod {
+	t.Helper()
+	source := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
+	if _, err := root.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	pod, err := root.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "user-of-" + claim}, Spec: corev1.PodSpec{
+		Volumes: []corev1.Volume{{Name: "v", VolumeSource: source}}, Containers: []corev1.Container{{Name: "c", Image: "i"}},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod
 }
 
 func checkMounts(t *testing.T, j batchv1.Job) {

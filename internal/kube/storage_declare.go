@@ -204,8 +204,16 @@ func (c *Cluster) Sweep(ctx context.Context) {
 	}
 }
 
-// sweep undoes what is there now.
+// sweep undoes what is there now, and lets go of storages that were removed while jobs mounted them.
 func (c *Cluster) sweep(ctx context.Context) {
+	for _, cl := range c.claims.all() {
+		if cl.state != terminating || cl.declaration == "" {
+			continue
+		}
+		if _, err := c.release(ctx, cl); err != nil && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "storage that was removed is not let go of", "storage", cl.name, "cause", err.Error())
+		}
+	}
 	for _, v := range c.volumes.all() {
 		if !c.halfDeclared(v) {
 			continue

@@ -318,7 +318,7 @@ func TestReasons(t *testing.T) {
 		`it waits for a volume of storage class "fast"`:     {claim("", func(p *corev1.PersistentVolumeClaim) { p.Spec.StorageClassName = &class })},
 		"its volume v is gone":                              {claim("", func(p *corev1.PersistentVolumeClaim) { p.Spec.VolumeName, p.Status.Phase = "v", corev1.ClaimLost })},
 		"none of 2 volumes fits; it asks for 10Gi":          {claim("", nil), volume("v", "1Gi", "", nil), volume("w", "10Gi", "slow", nil)},
-		"it is being removed, and is gone when the last job": {claim("", func(p *corev1.PersistentVolumeClaim) {
+		"it is being removed, and is gone when nothing runs": {claim("", func(p *corev1.PersistentVolumeClaim) {
 			now := metav1.Now()
 			p.DeletionTimestamp, p.Status.Phase = &now, corev1.ClaimBound
 		})},

@@ -59,7 +59,7 @@ func (c *Cluster) unboundReason(cl claim) string {
 	case string(corev1.ClaimBound):
 		return ""
 	case terminating:
-		return "it is being removed, and is gone when the last job that mounts it ends"
+		return "it is being removed, and is gone when nothing runs any more that mounts it"
 	case string(corev1.ClaimLost):
 		return fmt.Sprintf("its volume %s is gone", cl.volume)
 	}

@@ -2,9 +2,12 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -42,9 +45,62 @@ func (c *Cluster) RemoveStorage(ctx context.Context, r pai.StorageRemoval) (pai.
 			return out, fmt.Errorf("remove storage %s: %w", r.Name, err)
 		}
 	}
-	c.claims.awaitChange(ctx, string(r.Name), func(now claim) bool { return now.uid != cl.uid || now.state == terminating })
+	released, err := c.release(ctx, cl)
+	if err != nil {
+		return out, fmt.Errorf("remove storage %s: %w", r.Name, err)
+	}
+	c.claims.awaitChange(ctx, string(r.Name), func(now claim) bool {
+		return now.uid != cl.uid || (now.state == terminating && !released)
+	})
 	c.record(ctx, pai.AuditDelete, "storage", string(r.Name), map[string]any{"volume": cl.volume, "deleted": out.Deleted, "kept": out.Kept}, nil)
 	return out, c.settleGrants(ctx, r, &out)
+}
+
+// protection is what keeps a claim in Kubernetes while pods name it.
+const protection = "kubernetes.io/pvc-protection"
+
+// release lets go of a deleted claim that no pod uses. Kubernetes by itself keeps it for pods that have ended, too, until they are deleted,
+// and with them the logs of jobs that are done. A pod that runs, or will, keeps it. It tells whether the claim is gone.
+func (c *Cluster) release(ctx context.Context, cl claim) (gone bool, err error) {
+	claims := c.client.CoreV1().PersistentVolumeClaims(c.namespace)
+	now, err := claims.Get(ctx, string(cl.name), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("read its claim: %w", err)
+	case now.UID != cl.uid:
+		return true, nil
+	case now.DeletionTimestamp == nil:
+		return false, nil
+	}
+	pods, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{FieldSelector: "status.phase!=Succeeded,status.phase!=Failed"})
+	if err != nil {
+		return false, fmt.Errorf("look for pods that mount it: %w", err)
+	}
+	if slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return uses(p, string(cl.name)) }) {
+		return false, nil
+	}
+	kept := slices.DeleteFunc(now.Finalizers, func(f string) bool { return f == protection })
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": now.ResourceVersion, "finalizers": kept}})
+	if err != nil {
+		return false, err
+	}
+	_, err = claims.Patch(ctx, now.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // Kubernetes was first
+		return false, fmt.Errorf("let go of its claim: %w", err)
+	}
+	return err == nil && len(kept) == 0, nil
+}
+
+// uses tells whether a pod that has not ended names the claim.
+func uses(p corev1.Pod, claim string) bool {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
+	})
 }
 
 // inUse is the refusal to remove what jobs mount.
