@@ -22,7 +22,9 @@ const (
 	NoApiError             Code = "NoApiError"             // no such path
 	NoGroupError           Code = "NoGroupError"
 	NoJobError             Code = "NoJobError"
+	NoJobConfigError       Code = "NoJobConfigError" // the job's document is not kept
 	NoStorageError         Code = "NoStorageError"
+	NoTagError             Code = "NoTagError"
 	NoTaskError            Code = "NoTaskError"
 	NoTaskLogError         Code = "NoTaskLogError" // the task has not started, so it has no log yet
 	NoUserError            Code = "NoUserError"

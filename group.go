@@ -259,6 +259,8 @@ type GrantResult struct {
 	Group   Group
 	Changed bool   // false: the group had the storage already, or had not
 	Warning string // why the storage cannot be used yet; "" when it can
+	Jobs    []JobID // of a revocation: those that are not done and mount it although their users may not any more, sorted
+	Stopped bool    // those jobs were told to stop
 }
 
 // GroupService finds and changes groups.
@@ -290,6 +292,7 @@ type GroupService interface {
 	// ForbiddenUserError for others. NoGroupError, NoStorageError, ConflictGroupError as for ChangeGroup.
 	GrantStorage(ctx context.Context, group GroupName, storage StorageName) (GrantResult, error)
 
-	// RevokeStorage takes a storage from a group. NoStorageError when it was not granted and does not exist; the others as for GrantStorage.
-	RevokeStorage(ctx context.Context, group GroupName, storage StorageName) (GrantResult, error)
+	// RevokeStorage takes a storage from a group. The result names the jobs that still mount it although their users may not any more; with
+	// stopJobs they are stopped. NoStorageError when it was not granted and does not exist; the others as for GrantStorage.
+	RevokeStorage(ctx context.Context, group GroupName, storage StorageName, stopJobs bool) (GrantResult, error)
 }

@@ -103,6 +103,7 @@ type Submission struct {
 	Owner          UserName
 	VirtualCluster string
 	Mounts         []Mount
+	MountTypes     []StorageType // of the storages in Mounts, each once, sorted
 }
 
 // ID names the job.
@@ -138,6 +139,11 @@ type Job struct {
 	ExitCode       *int      // of the task that decided the job's end
 	ExitRole       string
 	ExitTask       int
+	Stopped        bool // somebody stopped it, or wants it to
+	Attempt        int  // which one this is, from 0; a job that failed is tried again as often as its document says
+	Priority       string
+	Tags           []string // sorted
+	Finding        *Finding // why it waits, or failed: the first of its diagnosis; nil when there is nothing to say
 	Roles          []RoleStatus
 }
 
@@ -162,6 +168,31 @@ type TaskStatus struct {
 	Completed time.Time
 }
 
+// TaskHistory is every attempt at a task.
+type TaskHistory struct {
+	Job      JobID
+	Attempt  int // of the job
+	Role     string
+	Attempts []TaskStatus // in their order; the last is the task as it is now
+}
+
+// JobEvent is what Kubernetes said about a task of a job.
+type JobEvent struct {
+	UID       string
+	Object    string // the name of what it is about, usually the task's pod
+	PodUID    string
+	Role      string
+	Task      int    // -1 when it is about no task in particular
+	Type      string // Normal or Warning
+	Reason    string
+	Message   string
+	First     time.Time
+	Last      time.Time
+	Count     int
+	Component string // who said it
+	Host      string // where; "" when that does not matter
+}
+
 // LogRequest asks for the log of one task.
 type LogRequest struct {
 	Job    JobID
@@ -180,6 +211,38 @@ type JobService interface {
 
 	// Job finds one. NoJobError when there is none, ForbiddenUserError for everyone but its owner and administrators.
 	Job(ctx context.Context, id JobID) (Job, error)
+
+	// Jobs lists the jobs that the query selects, of the caller alone unless the caller is an administrator.
+	Jobs(ctx context.Context, q JobQuery) (JobPage, error)
+
+	// JobAttempt is a job as one of its attempts left it. NoJobError, also for an attempt that never was. Who may: as for Job.
+	JobAttempt(ctx context.Context, id JobID, attempt int) (Job, error)
+
+	// JobConfig is the document of a job as it was submitted, with the values of secrets withheld. NoJobError, NoJobConfigError. Who may:
+	// as for Job.
+	JobConfig(ctx context.Context, id JobID) ([]byte, error)
+
+	// TaskHistory is every attempt at a task, within one attempt of the job. NoJobError, NoTaskError. Who may: as for Job.
+	TaskHistory(ctx context.Context, id JobID, attempt int, role string, task int) (TaskHistory, error)
+
+	// JobEvents is what Kubernetes said about the tasks of a job, the latest first. Kubernetes forgets after an hour. Who may: as for Job.
+	JobEvents(ctx context.Context, id JobID) ([]JobEvent, error)
+
+	// Diagnose says why a job waits, failed, or does not end. Who may: as for Job.
+	Diagnose(ctx context.Context, id JobID) (Diagnosis, error)
+
+	// StopJob ends the tasks of a job. It returns when that is asked for, not when it is done; a job that is done stays as it is. Who may:
+	// as for Job.
+	StopJob(ctx context.Context, id JobID) error
+
+	// DeleteJob ends the tasks of a job and forgets it. NoJobError. Who may: as for Job.
+	DeleteJob(ctx context.Context, id JobID) error
+
+	// TagJob adds a tag to a job; one that it has already stays. Who may: as for Job. InvalidParametersError for what cannot be a tag.
+	TagJob(ctx context.Context, id JobID, tag string) error
+
+	// UntagJob takes a tag off a job. NoTagError when it does not have it. Who may: as for Job.
+	UntagJob(ctx context.Context, id JobID, tag string) error
 
 	// Log opens the log of a task; the caller closes it. Who may: as for Job. NoJobError, NoTaskError, and NoTaskLogError when the
 	// task has not started and the request does not follow.

@@ -3,6 +3,7 @@ package pai
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +35,16 @@ func MountsFor(user UserName, want StorageRequest, grants Grants, storages map[S
 		return nil, Errorf(InvalidParametersError, "%s", strings.Join(faults, "; "))
 	}
 	return mounts, nil
+}
+
+// MountTypes is what the mounted storages are of, each type once, sorted. A worker must be able to mount all of them.
+func MountTypes(mounts []Mount, storages map[StorageName]Storage) []StorageType {
+	var types []StorageType
+	for _, m := range mounts {
+		types = append(types, storages[m.Storage].Type)
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
 }
 
 // checkWanted refuses storages that are not there or not granted. The answer for one that exists but was not granted wins, because it

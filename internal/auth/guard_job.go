@@ -45,6 +45,7 @@ func (g *guard) Submit(ctx context.Context, s pai.Submission) (pai.JobID, error)
 	if s.Mounts, err = pai.MountsFor(caller.User, s.Spec.Storages, grants, storages); err != nil {
 		return s.ID(), err
 	}
+	s.MountTypes = pai.MountTypes(s.Mounts, storages)
 	return g.next.Jobs.Submit(ctx, s)
 }
 
@@ -69,6 +70,88 @@ func (g *guard) Job(ctx context.Context, id pai.JobID) (pai.Job, error) {
 		return pai.Job{}, err
 	}
 	return g.next.Jobs.Job(ctx, id)
+}
+
+// Jobs shows administrators the jobs of all, and others their own, whatever user they ask for.
+func (g *guard) Jobs(ctx context.Context, q pai.JobQuery) (pai.JobPage, error) {
+	caller, err := pai.CallerFrom(ctx)
+	if err != nil {
+		return pai.JobPage{}, err
+	}
+	switch {
+	case caller.Admin:
+	case q.User == "":
+		q.User = caller.User
+	case q.User != caller.User:
+		return pai.JobPage{Jobs: []*pai.JobSummary{}}, nil
+	}
+	return g.next.Jobs.Jobs(ctx, q)
+}
+
+func (g *guard) JobAttempt(ctx context.Context, id pai.JobID, attempt int) (pai.Job, error) {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return pai.Job{}, err
+	}
+	return g.next.Jobs.JobAttempt(ctx, id, attempt)
+}
+
+func (g *guard) JobConfig(ctx context.Context, id pai.JobID) ([]byte, error) {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return nil, err
+	}
+	return g.next.Jobs.JobConfig(ctx, id)
+}
+
+func (g *guard) TaskHistory(ctx context.Context, id pai.JobID, attempt int, role string, task int) (pai.TaskHistory, error) {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return pai.TaskHistory{}, err
+	}
+	return g.next.Jobs.TaskHistory(ctx, id, attempt, role, task)
+}
+
+func (g *guard) JobEvents(ctx context.Context, id pai.JobID) ([]pai.JobEvent, error) {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return nil, err
+	}
+	return g.next.Jobs.JobEvents(ctx, id)
+}
+
+func (g *guard) Diagnose(ctx context.Context, id pai.JobID) (pai.Diagnosis, error) {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return pai.Diagnosis{}, err
+	}
+	return g.next.Jobs.Diagnose(ctx, id)
+}
+
+func (g *guard) StopJob(ctx context.Context, id pai.JobID) error {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return err
+	}
+	return g.next.Jobs.StopJob(ctx, id)
+}
+
+func (g *guard) DeleteJob(ctx context.Context, id pai.JobID) error {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return err
+	}
+	return g.next.Jobs.DeleteJob(ctx, id)
+}
+
+func (g *guard) TagJob(ctx context.Context, id pai.JobID, tag string) error {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return err
+	}
+	if err := pai.CheckTag(tag); err != nil {
+		return err
+	}
+	return g.next.Jobs.TagJob(ctx, id, tag)
+}
+
+func (g *guard) UntagJob(ctx context.Context, id pai.JobID, tag string) error {
+	if err := ownerOrAdministrator(ctx, id); err != nil {
+		return err
+	}
+	return g.next.Jobs.UntagJob(ctx, id, tag)
 }
 
 func (g *guard) Log(ctx context.Context, r pai.LogRequest) (io.ReadCloser, error) {

@@ -128,7 +128,7 @@ func (c *Cluster) GrantStorage(ctx context.Context, group pai.GroupName, storage
 }
 
 // RevokeStorage takes a storage from what a group may mount. See [pai.GroupService] for the errors.
-func (c *Cluster) RevokeStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName) (pai.GrantResult, error) {
+func (c *Cluster) RevokeStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName, _ bool) (pai.GrantResult, error) {
 	g, changed, err := c.changeGroup(ctx, group, "", func(g pai.Group) (pai.Group, error) {
 		g, _ = g.Revoked(storage)
 		return g, nil

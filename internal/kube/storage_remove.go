@@ -149,7 +149,7 @@ func (c *Cluster) settleGrants(ctx context.Context, r pai.StorageRemoval, out *p
 			out.Granted = append(out.Granted, g.Name)
 			continue
 		}
-		if _, err := c.RevokeStorage(ctx, g.Name, r.Name); err != nil {
+		if _, err := c.RevokeStorage(ctx, g.Name, r.Name, false); err != nil {
 			return fmt.Errorf("storage %s is removed, and group %s still has it: %w", r.Name, g.Name, err)
 		}
 	}

@@ -41,7 +41,7 @@ func (s *Server) grantOperations() {
 		OperationID: "revokeStorage", Method: http.MethodDelete, Path: path, Tags: []string{"group", "storage"},
 		Summary: "Let the members of a group mount a storage no more. Jobs that run keep it. Administrators only.",
 	}, func(ctx context.Context, in *grantInput) (*grantOutput, error) {
-		result, err := s.services.Groups.RevokeStorage(ctx, groupName(in.Group), pai.StorageName(in.Storage))
+		result, err := s.services.Groups.RevokeStorage(ctx, groupName(in.Group), pai.StorageName(in.Storage), false)
 		return grantOutputOf(result, err, map[bool]string{
 			true:  fmt.Sprintf("group %s may not use storage %s any more", in.Group, in.Storage),
 			false: fmt.Sprintf("group %s did not have storage %s", in.Group, in.Storage),

@@ -1,0 +1,43 @@
+package pai
+
+import "time"
+
+// Finding is one reason why a job waits, failed, or does not end.
+type Finding struct {
+	Code    string // of the catalogue in docs/errors.md, such as STO-301
+	Object  string // the thing at fault: "node worker2", "storage home", "secret smb-secret"
+	Message string // one sentence that names it
+	Fix     string // the command or change that mends it
+	Who     Fixer  // who can do that
+	Tasks   []string
+	// Evidence is what Kubernetes, or whoever else knows, said, as it was said.
+	Evidence string
+	Since    time.Time // when it was seen first; zero when that is not known
+}
+
+// Line is the finding in one line: the code, the sentence, and what mends it.
+func (f Finding) Line() string {
+	line := f.Code + ": " + f.Message
+	if f.Fix != "" {
+		line += "; " + f.Fix
+	}
+	return line
+}
+
+// Fixer is who can mend something.
+type Fixer string
+
+// Who can mend what jobs wait for.
+const (
+	FixedByUser          Fixer = "user"
+	FixedByAdministrator Fixer = "administrator"
+	FixedByWaiting       Fixer = "time" // nobody has to do anything
+)
+
+// Diagnosis is everything that can be said about why a job is as it is.
+type Diagnosis struct {
+	Job      JobID
+	State    JobState
+	Findings []Finding // the most telling first; empty when nothing is wrong
+	Seen     time.Time // when the facts were looked at
+}
