@@ -59,9 +59,15 @@ var allowed = map[string]map[string]string{
 	},
 	"internal/kube": {
 		"":                    "the nouns",
+		"internal/doctor":     "why jobs wait, from the facts that are collected here",
 		"internal/kube/specs": "what a noun looks like as an object",
 	},
 	"internal/kube/specs": {"": "the nouns"},
+	"internal/doctor": {
+		"":                  "the nouns",
+		"internal/taskinit": "what its program says when it fails",
+	},
+	"internal/taskinit": {},
 
 	"internal/localcluster": {
 		"deploy":                "the manifests that a cluster starts with",

@@ -257,8 +257,8 @@ type Member struct {
 // GrantResult is what a grant or its revocation did.
 type GrantResult struct {
 	Group   Group
-	Changed bool   // false: the group had the storage already, or had not
-	Warning string // why the storage cannot be used yet; "" when it can
+	Changed bool    // false: the group had the storage already, or had not
+	Warning string  // why the storage cannot be used yet; "" when it can
 	Jobs    []JobID // of a revocation: those that are not done and mount it although their users may not any more, sorted
 	Stopped bool    // those jobs were told to stop
 }

@@ -52,6 +52,17 @@ type JobSpec struct {
 	TaskRoles      []TaskRole // in the order of the document
 	VirtualCluster string     // "" when the document does not say
 	Storages       StorageRequest
+	Priority       string     // the job priority class; "" when the document does not say
+	Retries        int        // how often the whole job is tried again after it failed
+	Registries     []Registry // what private images are pulled with
+	Document       []byte     // as it was submitted, with the values of secrets withheld
+}
+
+// Registry is a private registry of container images.
+type Registry struct {
+	Server   string // host, or URL as docker login writes it
+	Username string
+	Password string
 }
 
 // StorageRequest is `extras.storages` of a job.
@@ -74,9 +85,10 @@ type TaskRole struct {
 	Commands              []string
 	Resources             Resources
 	SharedMemoryMB        int
-	Retries               int // of each task
-	MinFailedInstances    int // the role fails when so many tasks failed; 0: never because of failed tasks alone
-	MinSucceededInstances int // the role succeeds when so many tasks succeeded; 0: all
+	Retries               int  // of each task
+	MinFailedInstances    int  // the role fails when so many tasks failed; 0: never because of failed tasks alone
+	MinSucceededInstances int  // the role, and with it the job, succeeds when so many tasks succeeded; 0: all of all roles
+	SecretCommands        bool // Commands hold values of secrets: they must reach the task by a Secret, never in its description
 }
 
 // Resources is what each task of a role gets.

@@ -60,7 +60,7 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%v", err)
 	}
 	ctx := context.Background()
-	name := specs.RoleJobName(id, "worker")
+	name := specs.RoleJobName(id, "worker", 0)
 	job, err := s.Kube.BatchV1().Jobs("default").Get(ctx, name, metav1.GetOptions{})
 	ts.Check(err)
 	now := metav1.Now()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -21,7 +22,10 @@ type record struct {
 	uid            string
 	name           string
 	virtualCluster string
+	priority       string
+	retries        int // of the whole job, as often as it may be
 	roles          []specs.RoleSize
+	mounts         []specs.KeptMount
 	created        time.Time
 }
 
@@ -38,13 +42,33 @@ func parseRecord(obj any) (record, error) {
 		uid:            string(s.UID),
 		name:           s.Name,
 		virtualCluster: s.Annotations[specs.VirtualClusterAnnotation],
+		priority:       s.Annotations[specs.PriorityAnnotation],
 		created:        s.CreationTimestamp.Time,
 	}
 	if specs.RecordName(r.id) != s.Name {
 		return r, fmt.Errorf("its annotations say it is %s, which does not belong to this Secret", r.id)
 	}
+	if r.retries, err = number(s, specs.RetriesAnnotation); err != nil {
+		return r, err
+	}
+	if r.mounts, err = specs.ParseMounts(s.Annotations[specs.StoragesAnnotation]); err != nil {
+		return r, err
+	}
 	r.roles, err = specs.ParseRoles(s.Annotations[specs.RolesAnnotation])
 	return r, err
+}
+
+// number reads an annotation that is a number; 0 when it is not there.
+func number(meta metav1.Object, annotation string) (int, error) {
+	text, ok := meta.GetAnnotations()[annotation]
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("annotation %s: %w", annotation, err)
+	}
+	return n, nil
 }
 
 func idOf(meta metav1.Object) pai.JobID {
@@ -52,15 +76,28 @@ func idOf(meta metav1.Object) pai.JobID {
 	return pai.JobID{User: pai.UserName(notes[specs.UserAnnotation]), Name: pai.JobName(notes[specs.JobAnnotation])}
 }
 
-// roleJob is what we keep of a task role's Indexed Job.
+// roleJob is what we keep of a task role's Indexed Job, of one attempt at the job.
 type roleJob struct {
 	key       string
 	id        pai.JobID
+	uid       string
+	name      string
+	owner     string   // the uid of the record
 	claims    []string // that its tasks mount
 	role      string
+	attempt   int
+	image     string
+	requests  pai.Quantity // of each task
+	instances int
 	retries   int
+	decides   bool // when it succeeds, so does the job
+	stopped   string
+	stoppedAt time.Time // when Kubernetes took it up
+	suspended bool
+	tags      []string
 	state     pai.JobState
 	message   string
+	created   time.Time
 	completed time.Time
 }
 
@@ -69,27 +106,56 @@ func parseRoleJob(obj any) (roleJob, error) {
 	if !ok {
 		return roleJob{}, fmt.Errorf("expected a Job, got %T", obj)
 	}
-	out := roleJob{key: j.Labels[specs.JobLabel], id: idOf(j), role: j.Annotations[specs.RoleAnnotation], state: pai.JobWaiting}
+	out := roleJob{key: j.Labels[specs.JobLabel], id: idOf(j), uid: string(j.UID), name: j.Name, role: j.Annotations[specs.RoleAnnotation],
+		decides: j.Annotations[specs.DecidesAnnotation] != "", stopped: j.Annotations[specs.StoppedAnnotation],
+		state: pai.JobWaiting, created: j.CreationTimestamp.Time}
+	for _, o := range j.OwnerReferences {
+		out.owner = string(o.UID)
+	}
+	var err error
+	if out.attempt, err = number(j, specs.AttemptAnnotation); err != nil {
+		return out, err
+	}
+	if out.tags, err = specs.ParseTags(j.Annotations[specs.TagsAnnotation]); err != nil {
+		return out, err
+	}
 	if j.Spec.BackoffLimitPerIndex != nil {
 		out.retries = int(*j.Spec.BackoffLimitPerIndex)
+	}
+	if j.Spec.Completions != nil {
+		out.instances = int(*j.Spec.Completions)
+	}
+	out.suspended = j.Spec.Suspend != nil && *j.Spec.Suspend
+	for _, c := range j.Spec.Template.Spec.Containers {
+		out.image = c.Image
+		out.requests = out.requests.Plus(quantityOf(c.Resources.Requests))
 	}
 	for _, v := range j.Spec.Template.Spec.Volumes {
 		if v.PersistentVolumeClaim != nil {
 			out.claims = append(out.claims, v.PersistentVolumeClaim.ClaimName)
 		}
 	}
+	out.readConditions(j)
+	return out, nil
+}
+
+func (r *roleJob) readConditions(j *batchv1.Job) {
 	for _, c := range j.Status.Conditions {
 		if c.Status != corev1.ConditionTrue {
 			continue
 		}
 		switch c.Type {
 		case batchv1.JobComplete:
-			out.state, out.completed = pai.JobSucceeded, c.LastTransitionTime.Time
+			r.state, r.completed = pai.JobSucceeded, c.LastTransitionTime.Time
 		case batchv1.JobFailed:
-			out.state, out.completed, out.message = pai.JobFailed, c.LastTransitionTime.Time, c.Message
+			r.state, r.completed, r.message = pai.JobFailed, c.LastTransitionTime.Time, c.Message
+			if j.Annotations[specs.TolerantAnnotation] != "" && c.Reason == batchv1.JobReasonFailedIndexes {
+				r.state, r.message = pai.JobSucceeded, "" // all tasks ended, and their document says that failed ones do not matter
+			}
+		case batchv1.JobSuspended:
+			r.stoppedAt = c.LastTransitionTime.Time
 		}
 	}
-	return out, nil
 }
 
 // Submit creates the record of a job, which only one of several equal submissions can, and then the Job of each task role. When one of these
@@ -105,20 +171,34 @@ func (c *Cluster) Submit(ctx context.Context, s pai.Submission) (pai.JobID, erro
 	if err != nil {
 		return id, fmt.Errorf("create the record of job %s: %w", id, err)
 	}
-	versions := map[string]string{}
-	for _, role := range s.Spec.TaskRoles {
-		job, err := c.client.BatchV1().Jobs(c.namespace).Create(ctx, specs.RoleJob(kept, s, role), metav1.CreateOptions{})
-		if err != nil {
-			err = fmt.Errorf("create task role %s of job %s: %w", role.Name, id, err)
-			return id, errors.Join(err, c.undo(ctx, kept, versions))
-		}
-		versions[job.Name] = job.ResourceVersion
+	versions, err := c.createRoles(ctx, kept, s)
+	if err != nil {
+		return id, errors.Join(fmt.Errorf("job %s: %w", id, err), c.undo(ctx, kept, versions))
 	}
 	c.records.await(ctx, kept.Name, kept.ResourceVersion)
 	for name, version := range versions {
 		c.jobs.await(ctx, name, version)
 	}
 	return id, nil
+}
+
+// createRoles creates what a record owns. It returns the versions of the Jobs that it made, also when it fails.
+func (c *Cluster) createRoles(ctx context.Context, kept *corev1.Secret, s pai.Submission) (map[string]string, error) {
+	versions := map[string]string{}
+	if logins := specs.RegistrySecret(kept, s); logins != nil {
+		if _, err := c.createSecret(ctx, logins); err != nil {
+			return versions, fmt.Errorf("create the logins of private registries: %w", err)
+		}
+	}
+	options := specs.Options{TaskInit: c.taskInit, AgentTypes: c.agentTypes()}
+	for _, role := range s.Spec.TaskRoles {
+		job, err := c.client.BatchV1().Jobs(c.namespace).Create(ctx, specs.RoleJob(kept, s, role, options), metav1.CreateOptions{})
+		if err != nil {
+			return versions, fmt.Errorf("create task role %s: %w", role.Name, err)
+		}
+		versions[job.Name] = job.ResourceVersion
+	}
+	return versions, nil
 }
 
 // undo removes what a submission made. It goes on when the caller has gone.
@@ -138,14 +218,4 @@ func (c *Cluster) undo(ctx context.Context, kept *corev1.Secret, jobs map[string
 		errs = append(errs, fmt.Errorf("undo: delete record %s: %w", kept.Name, err))
 	}
 	return errors.Join(errs...)
-}
-
-// Job finds one. NoJobError.
-func (c *Cluster) Job(_ context.Context, id pai.JobID) (pai.Job, error) {
-	r, ok := c.records.get(specs.RecordName(id))
-	if !ok || r.id != id {
-		return pai.Job{}, pai.NoJob(id)
-	}
-	key := specs.Key(id)
-	return status(r, c.jobs.in(key), c.pods.in(key), c.now()), nil
 }

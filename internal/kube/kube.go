@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +60,8 @@ type Options struct {
 	SystemNamespace  string                  // where the server keeps its own things; "" for pai-system
 	VirtualClusters  map[string]pai.Quantity // what is guaranteed to whom
 	Follower         kubernetes.Interface    // fills the caches; nil: the client that does the rest
+	Ask              Ask                     // asks file servers whether they are there; nil: they are not asked
+	TaskInit         string                  // the image that makes personal folders; "" for the local cluster's
 	DeclarationGrace time.Duration           // after which a storage that was declared half-way is undone; 0 for a minute
 	Log              *slog.Logger            // nil: slog.Default()
 	Now              func() time.Time        // nil: time.Now
@@ -82,8 +85,16 @@ type Cluster struct {
 	pods    *view[taskPod]
 	chunks  *view[chunk]
 	nodes   *view[node]
+	events  *view[event]
+
+	board    *board
+	keeper   *keeper
+	probes   *prober // nil: file servers are not asked
+	nodeList atomic.Pointer[nodeList]
+	taskInit string // the image that makes personal folders
 
 	rawNodes, rawPods cache.Indexer // what administrators see
+	rawRecords        cache.Indexer // documents of jobs
 	clusters          map[string]pai.Quantity
 
 	trail *trail
@@ -125,6 +136,14 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	}
 	c.chunks = newView("audit", c.log, parseChunk)
 	c.nodes = newView("node", c.log, parseNode)
+	c.events = newView("event", c.log, parseEvent)
+	c.events.group = func(e event) string { return e.about }
+	c.taskInit = o.TaskInit
+	c.board, c.keeper = newBoard(c), newKeeper(c)
+	if o.Ask != nil {
+		c.probes = newProber(o.Ask, c.now, c.board.touchAround)
+	}
+	c.followJobs()
 	if o.Follower == nil {
 		o.Follower = client
 	}
@@ -146,7 +165,9 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 	}
 	nodes := slim("", "", "", slimNode).Core().V1().Nodes().Informer()
 	pods := slim("", "", "", slimPod).Core().V1().Pods().Informer()
-	c.rawNodes, c.rawPods = nodes.GetIndexer(), pods.GetIndexer()
+	records := secrets(c.namespace, "type="+specs.RecordType)
+	events := slim(c.namespace, "", "", slimEvent).Core().V1().Events().Informer()
+	c.rawNodes, c.rawPods, c.rawRecords = nodes.GetIndexer(), pods.GetIndexer(), records.GetIndexer()
 	for _, pair := range []struct {
 		informer cache.SharedIndexInformer
 		view     follower
@@ -154,7 +175,8 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{secrets(GroupNamespace, ""), c.groups},
 		{secrets(UserNamespace, ""), c.users},
 		{secrets(TokenNamespace, ""), c.tokens},
-		{secrets(c.namespace, "type="+specs.RecordType), c.records},
+		{records, c.records},
+		{events, c.events},
 		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
@@ -194,8 +216,10 @@ func (c *Cluster) Run(ctx context.Context) {
 			done <- struct{}{}
 		}()
 	}
+	go func() { c.board.run(ctx); done <- struct{}{} }()
+	go func() { c.keeper.run(ctx); done <- struct{}{} }()
 	c.trail.run(ctx)
-	for range c.informers {
+	for range len(c.informers) + 2 {
 		<-done
 	}
 }
@@ -214,7 +238,7 @@ func (c *Cluster) Synced() bool {
 func (c *Cluster) Counts() map[string]int {
 	return map[string]int{
 		"group": c.groups.count(), "user": c.users.count(), "token-list": c.tokens.count(), "claim": c.claims.count(),
-		"volume": c.volumes.count(), "job": c.records.count(), "pod": c.pods.count(), "audit": c.chunks.count(), "node": c.nodes.count(),
+		"volume": c.volumes.count(), "job": c.records.count(), "pod": c.pods.count(), "audit": c.chunks.count(), "node": c.nodes.count(), "event": c.events.count(),
 	}
 }
 

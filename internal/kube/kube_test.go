@@ -252,7 +252,7 @@ func TestFollowWaitsForTheTask(t *testing.T) {
 		all, _ := io.ReadAll(log)
 		text <- string(all)
 	}()
-	pod := taskOf(id, "w", corev1.PodRunning)
+	pod := taskOf(t, c, id, "w", corev1.PodRunning)
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}}}
 	if _, err := c.client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -271,9 +271,16 @@ func TestFollowWaitsForTheTask(t *testing.T) {
 	}
 }
 
-func taskOf(id pai.JobID, role string, phase corev1.PodPhase) *corev1.Pod {
+// taskOf is the pod that Kubernetes makes for the first task of a role.
+func taskOf(t *testing.T, c *Cluster, id pai.JobID, role string, phase corev1.PodPhase) *corev1.Pod {
+	t.Helper()
+	job, err := c.client.BatchV1().Jobs("default").Get(t.Context(), specs.RoleJobName(id, role, 0), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: specs.RoleJobName(id, role) + "-0-x", Labels: map[string]string{specs.JobLabel: specs.Key(id)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: job.Name + "-0-x", Labels: map[string]string{specs.JobLabel: specs.Key(id)},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: job.Name, UID: job.UID}},
 			Annotations: map[string]string{specs.RoleAnnotation: role, indexAnnotation: "0"}},
 		Status: corev1.PodStatus{Phase: phase},
 	}

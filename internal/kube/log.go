@@ -41,7 +41,11 @@ func (c *Cluster) startedPod(ctx context.Context, r pai.LogRequest) (string, err
 		if err != nil {
 			return "", err
 		}
-		tried := tries(c.pods.in(specs.Key(r.Job)), role, r.Task)
+		a, err := c.attempt(r.Job, -1)
+		if err != nil {
+			return "", err
+		}
+		tried := tries(a.pods, role, r.Task)
 		for i := len(tried) - 1; i >= 0; i-- {
 			if tried[i].hasLog() {
 				return tried[i].name, nil

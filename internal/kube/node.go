@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/doctor"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
@@ -43,6 +45,7 @@ type node struct {
 	name     string
 	ready    bool // and takes tasks
 	capacity pai.Quantity
+	fact     doctor.Node
 }
 
 func parseNode(obj any) (node, error) {
@@ -51,12 +54,31 @@ func parseNode(obj any) (node, error) {
 		return node{}, fmt.Errorf("expected a Node, got %T", obj)
 	}
 	out := node{name: n.Name, capacity: quantityOf(n.Status.Allocatable)}
+	out.fact = doctor.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Capacity: out.capacity, Reason: "it has not reported yet"}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
-			out.ready = c.Status == corev1.ConditionTrue && !n.Spec.Unschedulable
+			out.fact.Ready = c.Status == corev1.ConditionTrue
+			out.fact.Reason, out.fact.Since = c.Message, c.LastTransitionTime.Time
+		}
+	}
+	out.ready = out.fact.Ready && !out.fact.Cordoned
+	for label, value := range n.Labels {
+		t, ok := strings.CutPrefix(label, specs.CanMountLabel)
+		switch {
+		case ok && value == "true":
+			setType(&out.fact.CanMount, t)
+		case ok && value == "false":
+			setType(&out.fact.CannotMount, t)
 		}
 	}
 	return out, nil
+}
+
+func setType(set *map[pai.StorageType]bool, t string) {
+	if *set == nil {
+		*set = map[pai.StorageType]bool{}
+	}
+	(*set)[pai.StorageType(t)] = true
 }
 
 // quantityOf reads what a list of Kubernetes resources has of what we know. Parts of a core count up.

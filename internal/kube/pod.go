@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/doctor"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
@@ -18,10 +19,12 @@ const indexAnnotation = "batch.kubernetes.io/job-completion-index"
 
 // taskPod is what we keep of a pod: one try at one task.
 type taskPod struct {
-	key   string
-	role  string
-	index int
-	name  string
+	key     string
+	owner   string // the uid of its Job
+	role    string
+	attempt int // of the job
+	index   int
+	name    string
 
 	uid       string
 	state     pai.JobState
@@ -31,7 +34,9 @@ type taskPod struct {
 	created   time.Time
 	started   time.Time // zero before the container runs
 	completed time.Time
+	deleting  time.Time // when it was told to end; zero when it was not
 	requests  pai.Quantity
+	facts     doctor.Task // without its events
 }
 
 func parsePod(obj any) (taskPod, error) {
@@ -48,16 +53,84 @@ func parsePod(obj any) (taskPod, error) {
 		uid: string(p.UID), ip: p.Status.PodIP, node: p.Spec.NodeName, created: p.CreationTimestamp.Time,
 		state: podState(p.Status.Phase), message: waitingMessage(p),
 	}
+	for _, o := range p.OwnerReferences {
+		t.owner = string(o.UID)
+	}
+	if t.attempt, err = number(p, specs.AttemptAnnotation); err != nil {
+		return t, err
+	}
+	if p.DeletionTimestamp != nil {
+		t.deleting = p.DeletionTimestamp.Time.Add(-time.Duration(valueOr(p.DeletionGracePeriodSeconds, 0)) * time.Second)
+	}
 	for _, c := range p.Spec.Containers {
 		t.requests = t.requests.Plus(quantityOf(c.Resources.Requests))
 	}
 	for _, s := range p.Status.ContainerStatuses {
 		t.readContainer(s)
 	}
+	for _, s := range p.Status.InitContainerStatuses {
+		if x := s.State.Terminated; x != nil && x.ExitCode != 0 && t.state == pai.JobFailed && t.exitCode == nil {
+			t.completed = x.FinishedAt.Time
+		}
+	}
 	if t.message == "" && t.state == pai.JobFailed {
 		t.message = p.Status.Message // evicted, over its deadline, ...
 	}
+	t.facts = taskFacts(p, t)
 	return t, nil
+}
+
+func valueOr[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// taskFacts is what the doctor needs to know of a pod.
+func taskFacts(p *corev1.Pod, t taskPod) doctor.Task {
+	f := doctor.Task{
+		Name: fmt.Sprintf("%s[%d]", t.role, t.index), Role: t.role, State: t.state, Node: t.node, Created: t.created,
+		PodReason: p.Status.Reason, PodMessage: p.Status.Message, Deleting: t.deleting, Main: doctor.Container{Name: specs.ContainerName},
+	}
+	for _, c := range p.Spec.Containers {
+		f.Image = c.Image
+	}
+	for _, c := range p.Status.Conditions {
+		switch c.Type {
+		case corev1.PodScheduled:
+			if c.Status == corev1.ConditionTrue {
+				f.Bound = c.LastTransitionTime.Time
+			} else {
+				f.Unschedulable = c.Message
+			}
+		case corev1.PodReadyToStartContainers:
+			ready := c.Status == corev1.ConditionTrue
+			f.Sandbox = &ready
+		case corev1.DisruptionTarget:
+			if f.PodReason == "" && c.Status == corev1.ConditionTrue {
+				f.PodReason, f.PodMessage = c.Reason, c.Message
+			}
+		}
+	}
+	for _, s := range p.Status.InitContainerStatuses {
+		f.Init = append(f.Init, containerFacts(s))
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		f.Main = containerFacts(s)
+	}
+	return f
+}
+
+func containerFacts(s corev1.ContainerStatus) doctor.Container {
+	c := doctor.Container{Name: s.Name, Running: s.State.Running != nil}
+	if w := s.State.Waiting; w != nil {
+		c.Waiting = doctor.Waiting{Reason: w.Reason, Message: w.Message}
+	}
+	if x := s.State.Terminated; x != nil {
+		c.Ended = &doctor.Ended{Reason: x.Reason, Message: x.Message, Code: int(x.ExitCode), At: x.FinishedAt.Time}
+	}
+	return c
 }
 
 func podState(phase corev1.PodPhase) pai.JobState {

@@ -4,71 +4,133 @@ import (
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
 // halfMade is how long the Jobs of a record may be missing before it counts as left behind by a server that died.
 const halfMade = time.Minute
 
-// status works out how a job is from its record, the Jobs of its task roles, and their pods.
-func status(r record, jobs []roleJob, pods []taskPod, now time.Time) pai.Job {
-	j := pai.Job{ID: r.id, UID: r.uid, Object: r.name, VirtualCluster: r.virtualCluster, Submitted: r.created}
-	byRole := map[string]roleJob{}
+// attempt is one attempt at a job: the Jobs of its task roles and their pods.
+type attempt struct {
+	record
+	number int
+	last   bool
+	roles  map[string]roleJob
+	pods   []taskPod
+	made   bool // every role has its Job
+}
+
+// attemptOf picks the objects of one attempt; number -1 is the latest. What belongs to an earlier job of the same name is left out.
+func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, bool) {
+	latest := 0
 	for _, rj := range jobs {
-		byRole[rj.role] = rj
+		if rj.owner == r.uid {
+			latest = max(latest, rj.attempt)
+		}
 	}
-	for _, size := range r.roles {
+	if number < 0 {
+		number = latest
+	}
+	a := attempt{record: r, number: number, last: number == latest, roles: map[string]roleJob{}}
+	owners := map[string]bool{}
+	for _, rj := range jobs {
+		if rj.owner == r.uid && rj.attempt == number {
+			a.roles[rj.role] = rj
+			owners[rj.uid] = true
+		}
+	}
+	for _, p := range pods {
+		if owners[p.owner] {
+			a.pods = append(a.pods, p)
+		}
+	}
+	a.made = len(a.roles) == len(r.roles)
+	return a, number <= latest
+}
+
+// status works out how a job is from one attempt at it.
+func (a attempt) status(now time.Time) pai.Job {
+	j := pai.Job{ID: a.id, UID: a.uid, Object: a.name, VirtualCluster: a.virtualCluster, Submitted: a.created, Priority: a.priority, Attempt: a.number,
+		Stopped: a.stoppedByUser()}
+	for _, size := range a.record.roles {
 		role := pai.RoleStatus{Name: size.Name}
 		for i := range size.Instances {
-			role.Tasks = append(role.Tasks, task(i, byRole[size.Name], tries(pods, size.Name, i)))
+			role.Tasks = append(role.Tasks, task(i, a.roles[size.Name], tries(a.pods, size.Name, i)))
 		}
 		j.Roles = append(j.Roles, role)
 	}
-	j.State = jobState(r, byRole, j.Roles)
-	if len(byRole) < len(r.roles) && now.Sub(r.created) > halfMade {
-		j.State, j.Completed = pai.JobFailed, r.created
+	j.State = a.state(j.Roles)
+	if a.halfMade(now) {
+		j.State, j.Completed = pai.JobFailed, a.created
 		j.Message = "the server stopped while it created this job; submit it again under another name"
 		return j
 	}
-	times(&j, byRole)
+	if j.State == pai.JobFailed && a.last && a.number < a.retries {
+		j.State = pai.JobWaiting // the next attempt is about to be made
+	}
+	times(&j, a.roles)
 	if j.State == pai.JobWaiting {
 		j.Message = firstMessage(j.Roles)
 	}
 	if j.State.Done() {
-		exit(&j, byRole)
+		exit(&j, a.roles)
 	}
 	return j
 }
 
-// task works out how a task is from its role's Job and the pods that tried it.
-func task(index int, role roleJob, tried []taskPod) pai.TaskStatus {
-	t := pai.TaskStatus{Index: index, State: pai.JobWaiting}
-	if len(tried) == 0 {
-		if role.state.Done() { // its pods were cleaned up
-			t.State, t.Completed = role.state, role.completed
-		}
-		return t
-	}
-	p := tried[len(tried)-1]
-	t.UID, t.IP, t.Node, t.State, t.Message, t.ExitCode = p.uid, p.ip, p.node, p.state, p.message, p.exitCode
-	t.Created, t.Started, t.Completed, t.Retries = tried[0].created, p.started, p.completed, len(tried)-1
-	if t.State == pai.JobFailed && !role.state.Done() && t.Retries < role.retries {
-		t.State = pai.JobWaiting // Kubernetes is about to try again
-	}
-	return t
+// halfMade tells whether a server died while it made the first attempt.
+func (a attempt) halfMade(now time.Time) bool {
+	return !a.made && a.number == 0 && !a.stoppedByUser() && now.Sub(a.created) > halfMade
 }
 
-func jobState(r record, byRole map[string]roleJob, roles []pai.RoleStatus) pai.JobState {
+func (a attempt) stoppedByUser() bool {
+	for _, rj := range a.roles {
+		if rj.stopped == specs.StoppedByUser {
+			return true
+		}
+	}
+	return false
+}
+
+// decided is how the attempt ends, as soon as that is sure: one role has failed, one that decides has succeeded, or all have succeeded.
+func (a attempt) decided() (pai.JobState, bool) {
 	succeeded := 0
-	for _, rj := range byRole {
-		switch rj.state {
-		case pai.JobFailed:
-			return pai.JobFailed
-		case pai.JobSucceeded:
+	var first time.Time
+	state := pai.JobState("")
+	decide := func(as pai.JobState, at time.Time) {
+		if state == "" || at.Before(first) {
+			state, first = as, at
+		}
+	}
+	for _, rj := range a.roles {
+		switch {
+		case rj.state == pai.JobFailed:
+			decide(pai.JobFailed, rj.completed)
+		case rj.state == pai.JobSucceeded && rj.decides:
+			decide(pai.JobSucceeded, rj.completed)
+			succeeded++
+		case rj.state == pai.JobSucceeded:
 			succeeded++
 		}
 	}
-	if succeeded == len(r.roles) {
-		return pai.JobSucceeded
+	if state == "" && a.made && succeeded == len(a.roles) {
+		return pai.JobSucceeded, true
+	}
+	return state, state != ""
+}
+
+// state is the job's. What is decided counts more than that somebody stopped it later.
+func (a attempt) state(roles []pai.RoleStatus) pai.JobState {
+	if state, ok := a.decided(); ok {
+		return state
+	}
+	if a.stoppedByUser() {
+		for _, p := range a.pods {
+			if !p.state.Done() {
+				return pai.JobStopping
+			}
+		}
+		return pai.JobStopped
 	}
 	for _, role := range roles {
 		for _, t := range role.Tasks {
@@ -78,6 +140,39 @@ func jobState(r record, byRole map[string]roleJob, roles []pai.RoleStatus) pai.J
 		}
 	}
 	return pai.JobWaiting
+}
+
+// task works out how a task is from its role's Job and the pods that tried it.
+func task(index int, role roleJob, tried []taskPod) pai.TaskStatus {
+	t := pai.TaskStatus{Index: index, State: pai.JobWaiting}
+	if len(tried) == 0 {
+		switch {
+		case role.state.Done(): // its pods were cleaned up
+			t.State, t.Completed = role.state, role.completed
+		case role.stopped != "":
+			t.State, t.Completed = pai.JobStopped, role.stoppedAt
+		}
+		return t
+	}
+	t = tried[len(tried)-1].status(index)
+	t.Created, t.Retries = tried[0].created, len(tried)-1
+	switch {
+	case t.State == pai.JobFailed && role.stopped != "" && !role.state.Done():
+		t.State = pai.JobStopped
+	case t.State == pai.JobFailed && !role.state.Done() && t.Retries < role.retries:
+		t.State = pai.JobWaiting // Kubernetes is about to try again
+	}
+	return t
+}
+
+// status is one try at a task.
+func (p taskPod) status(index int) pai.TaskStatus {
+	t := pai.TaskStatus{Index: index, UID: p.uid, IP: p.ip, Node: p.node, State: p.state, Message: p.message, ExitCode: p.exitCode,
+		Created: p.created, Started: p.started, Completed: p.completed}
+	if !p.deleting.IsZero() && !p.state.Done() {
+		t.State = pai.JobStopping
+	}
+	return t
 }
 
 // times sets when the first task started and, once the job is done, when its last role was.
@@ -93,8 +188,11 @@ func times(j *pai.Job, byRole map[string]roleJob) {
 		return
 	}
 	for _, rj := range byRole {
-		if rj.state == j.State && rj.completed.After(j.Completed) {
+		switch {
+		case rj.state == j.State && rj.completed.After(j.Completed):
 			j.Completed = rj.completed
+		case j.State == pai.JobStopped && rj.stoppedAt.After(j.Completed):
+			j.Completed = rj.stoppedAt
 		}
 	}
 }

@@ -18,6 +18,7 @@ func TestStatus(t *testing.T) {
 	running := taskPod{role: "w", index: 1, state: pai.JobRunning, created: at(1), started: at(2)}
 	for _, c := range []struct {
 		name    string
+		retries int
 		roles   []specs.RoleSize
 		jobs    []roleJob
 		pods    []taskPod
@@ -45,9 +46,28 @@ func TestStatus(t *testing.T) {
 		{name: "being created", roles: two, jobs: []roleJob{waiting}, now: at(0), state: pai.JobWaiting, tasks: []pai.JobState{"WAITING", "WAITING"}},
 		{name: "left behind", roles: two, jobs: []roleJob{waiting}, now: at(30), state: pai.JobFailed,
 			message: "the server stopped while it created this job; submit it again under another name", tasks: []pai.JobState{"WAITING", "WAITING"}},
+		{name: "a role that decides is done", roles: two, jobs: []roleJob{{role: "w", state: pai.JobSucceeded, decides: true, completed: at(4)}, {role: "p", state: pai.JobWaiting}},
+			pods: []taskPod{{role: "p", state: pai.JobRunning, started: at(2)}}, state: pai.JobSucceeded, tasks: []pai.JobState{"SUCCEEDED", "RUNNING"}},
+		{name: "what was decided first counts", roles: two, jobs: []roleJob{{role: "w", state: pai.JobSucceeded, decides: true, completed: at(4)}, {role: "p", state: pai.JobFailed, completed: at(5)}},
+			state: pai.JobSucceeded, tasks: []pai.JobState{"SUCCEEDED", "FAILED"}},
+		{name: "stopping", roles: one, jobs: []roleJob{{role: "w", state: pai.JobWaiting, stopped: "user", suspended: true}},
+			pods:  []taskPod{{role: "w", index: 1, state: pai.JobRunning, deleting: at(3)}},
+			state: pai.JobStopping, tasks: []pai.JobState{"STOPPED", "STOPPING"}},
+		{name: "stopped", roles: one, jobs: []roleJob{{role: "w", state: pai.JobWaiting, stopped: "user", suspended: true, stoppedAt: at(3)}},
+			state: pai.JobStopped, tasks: []pai.JobState{"STOPPED", "STOPPED"}},
+		{name: "stopped by another role's end", roles: two, jobs: []roleJob{{role: "w", state: pai.JobFailed, message: "too many", completed: at(4)}, {role: "p", stopped: "decided", suspended: true}},
+			state: pai.JobFailed, message: "too many", tasks: []pai.JobState{"FAILED", "STOPPED"}},
+		{name: "failed, about to be tried again", retries: 1, roles: one, jobs: []roleJob{{role: "w", state: pai.JobFailed, message: "too many", completed: at(4)}},
+			state: pai.JobWaiting, tasks: []pai.JobState{"FAILED", "FAILED"}},
+		{name: "second attempt", retries: 1, roles: one, jobs: []roleJob{{role: "w", state: pai.JobFailed, completed: at(4)}, {uid: "2", role: "w", attempt: 1, state: pai.JobWaiting}},
+			pods:  []taskPod{failed, {owner: "2", role: "w", state: pai.JobRunning}},
+			state: pai.JobRunning, tasks: []pai.JobState{"RUNNING", "WAITING"}},
+		{name: "pods of an earlier job of that name", roles: one, jobs: []roleJob{waiting}, pods: []taskPod{{owner: "gone", role: "w", state: pai.JobRunning}},
+			state: pai.JobWaiting, tasks: []pai.JobState{"WAITING", "WAITING"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := status(record{roles: c.roles, created: at(0)}, c.jobs, c.pods, c.now)
+			a, _ := attemptOf(record{roles: c.roles, created: at(0), retries: c.retries}, c.jobs, c.pods, -1)
+			got := a.status(c.now)
 			if got.State != c.state || got.Message != c.message {
 				t.Errorf("got %s %q, want %s %q", got.State, got.Message, c.state, c.message)
 			}

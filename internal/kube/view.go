@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,7 +20,10 @@ type view[T any] struct {
 	parse func(obj any) (T, error)
 	group func(T) string           // nil when the view is not asked by group
 	only  func(metav1.Object) bool // nil: the view takes every object
-	log   *slog.Logger
+	// notify is told of each object that comes, goes, or is another to those who read the view, before anybody who waits for that goes on.
+	// It is called under the view's lock, so it may ask other views and not this one; nil: nobody wants to know.
+	notify func(T)
+	log    *slog.Logger
 
 	mu      sync.RWMutex
 	items   map[string]item[T]
@@ -73,19 +77,25 @@ func (v *view[T]) put(obj any) {
 	if err != nil {
 		v.log.Warn("object is not usable and is ignored", "kind", v.what, "namespace", meta.GetNamespace(), "name", meta.GetName(), "cause", err.Error())
 	}
+	it := item[T]{value: value, ok: err == nil, version: meta.GetResourceVersion()}
+	name := meta.GetName()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.ungroup(meta.GetName())
-	if _, known := v.items[meta.GetName()]; !known {
+	v.ungroup(name)
+	old, known := v.items[name]
+	if !known {
 		v.order = nil
 	}
-	v.items[meta.GetName()] = item[T]{value: value, ok: err == nil, version: meta.GetResourceVersion()}
-	if v.group != nil && err == nil {
-		group := v.group(value)
+	v.items[name] = it
+	if v.group != nil && it.ok {
+		group := v.group(it.value)
 		if v.groups[group] == nil {
 			v.groups[group] = map[string]bool{}
 		}
-		v.groups[group][meta.GetName()] = true
+		v.groups[group][name] = true
+	}
+	if v.notify != nil && it.ok && !(old.ok && reflect.DeepEqual(old.value, value)) {
+		v.notify(value)
 	}
 	v.announce()
 }
@@ -100,9 +110,13 @@ func (v *view[T]) drop(obj any) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	old := v.items[meta.GetName()]
 	v.ungroup(meta.GetName())
 	delete(v.items, meta.GetName())
 	v.order = nil
+	if v.notify != nil && old.ok {
+		v.notify(old.value)
+	}
 	v.announce()
 }
 

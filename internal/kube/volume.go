@@ -19,13 +19,16 @@ import (
 
 // volume is what we keep of a PersistentVolume. The open fields contain credentials, if the volume has any in clear.
 type volume struct {
-	kind         pai.StorageType
-	data         map[string]string
-	openData     map[string]string
-	readOnly     bool
-	secretName   string
-	mountOptions []string
-	openOptions  []string
+	kind       pai.StorageType
+	data       map[string]string
+	openData   map[string]string
+	readOnly   bool
+	secretName string
+	// secretNamespace is where that Secret is; "" for the jobs namespace.
+	secretNamespace string
+	driver          string // of FlexVolume or CSI; "" for what the worker does itself
+	mountOptions    []string
+	openOptions     []string
 
 	name        string
 	uid         types.UID
@@ -68,7 +71,8 @@ func describe(source corev1.PersistentVolumeSource) (volume, error) {
 	case source.NFS != nil:
 		v = volume{kind: pai.StorageNFS, openData: pick("server", source.NFS.Server, "path", source.NFS.Path)}
 	case source.AzureFile != nil:
-		v = volume{kind: pai.StorageAzureFile, secretName: source.AzureFile.SecretName, openData: pick("shareName", source.AzureFile.ShareName)}
+		v = volume{kind: pai.StorageAzureFile, secretName: source.AzureFile.SecretName,
+			secretNamespace: valueOr(source.AzureFile.SecretNamespace, ""), driver: "file.csi.azure.com", openData: pick("shareName", source.AzureFile.ShareName)}
 	case source.HostPath != nil:
 		v = volume{kind: pai.StorageHostPath, openData: pick("path", source.HostPath.Path)}
 	case source.Local != nil:
@@ -89,9 +93,9 @@ func describe(source corev1.PersistentVolumeSource) (volume, error) {
 }
 
 func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
-	v := volume{kind: pai.StorageOther, openData: pick("driver", f.Driver)}
+	v := volume{kind: pai.StorageOther, driver: f.Driver, openData: pick("driver", f.Driver)}
 	if f.SecretRef != nil {
-		v.secretName = f.SecretRef.Name
+		v.secretName, v.secretNamespace = f.SecretRef.Name, f.SecretRef.Namespace
 	}
 	if options := f.Options["mountoptions"]; options != "" {
 		v.openOptions = strings.Split(options, ",")
@@ -107,10 +111,10 @@ func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
 }
 
 func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
-	v := volume{kind: pai.StorageOther, openData: pick("driver", c.Driver)}
+	v := volume{kind: pai.StorageOther, driver: c.Driver, openData: pick("driver", c.Driver)}
 	for _, ref := range []*corev1.SecretReference{c.NodeStageSecretRef, c.NodePublishSecretRef} {
 		if ref != nil && v.secretName == "" {
-			v.secretName = ref.Name
+			v.secretName, v.secretNamespace = ref.Name, ref.Namespace
 		}
 	}
 	attribute := func(names ...string) string { return attributeOf(c.VolumeAttributes, names...) }

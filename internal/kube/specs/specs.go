@@ -15,8 +15,12 @@ package specs
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +48,27 @@ const (
 	RoleAnnotation           = "pai.storage/task-role"
 	RolesAnnotation          = "pai.storage/task-roles" // all of the job, as name=instances, separated by commas
 	VirtualClusterAnnotation = "pai.storage/virtual-cluster"
+	PriorityAnnotation       = "pai.storage/priority"
+	RetriesAnnotation        = "pai.storage/retries"  // of the whole job, as often as it may be
+	AttemptAnnotation        = "pai.storage/attempt"  // of the job, from 0; on its Jobs and pods
+	DecidesAnnotation        = "pai.storage/decides"  // on a Job: when it succeeds, so does the whole job
+	TolerantAnnotation       = "pai.storage/tolerant" // on a Job: failed tasks do not make it fail
+	StoppedAnnotation        = "pai.storage/stopped"  // on Jobs: when somebody stopped the job, or another role decided its end
+	TagsAnnotation           = "pai.storage/tags"     // on the first role's Job of attempt 0: a JSON list
+	StoragesAnnotation       = "pai.storage/storages" // on the record: what the tasks mount, as JSON
 )
+
+// The values of [StoppedAnnotation].
+const (
+	StoppedByUser = "user"
+	StoppedByEnd  = "decided" // the job is decided, and this role has nothing to do any more
+)
+
+// PersonalFolderImage is the default of [Options.TaskInit].
+const PersonalFolderImage = "pai.local/task-init:1"
+
+// CanMountLabel begins the labels by which workers' agents say what a worker can mount: "true" or "false".
+const CanMountLabel = "pai.storage/can-mount-"
 
 // Key is the hash that stands for a job in labels and names.
 func Key(id pai.JobID) string { return digest(id.String(), 32) }
@@ -54,7 +78,7 @@ func RecordName(id pai.JobID) string { return "job-" + Key(id) }
 
 // RoleJobName is the name of the Indexed Job of a task role: readable at the front, unique at the end, and short enough that the
 // names of its pods are host names.
-func RoleJobName(id pai.JobID, role string) string {
+func RoleJobName(id pai.JobID, role string, attempt int) string {
 	const most = 28
 	front := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(string(id.User)+"-"+string(id.Name)+"-"+role), "-"), "-")
 	if len(front) > most {
@@ -62,6 +86,9 @@ func RoleJobName(id pai.JobID, role string) string {
 	}
 	if front == "" {
 		front = "job"
+	}
+	if attempt > 0 {
+		role += "/" + strconv.Itoa(attempt)
 	}
 	return front + "-" + digest(id.String()+"/"+role, 20)
 }
@@ -87,6 +114,21 @@ func Record(namespace string, s pai.Submission) *corev1.Secret {
 	notes := annotations(s.ID())
 	notes[VirtualClusterAnnotation] = s.VirtualCluster
 	notes[RolesAnnotation] = rolesText(s.Spec.TaskRoles)
+	if s.Spec.Priority != "" {
+		notes[PriorityAnnotation] = s.Spec.Priority
+	}
+	if s.Spec.Retries > 0 {
+		notes[RetriesAnnotation] = strconv.Itoa(s.Spec.Retries)
+	}
+	data := map[string][]byte{SourceField: s.Source}
+	for _, role := range s.Spec.TaskRoles {
+		if role.SecretCommands {
+			data[commandsField(role.Name)] = []byte(script(role))
+		}
+	}
+	if len(s.Mounts) > 0 {
+		notes[StoragesAnnotation] = string(encode(keptMounts(s.Mounts)))
+	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: RecordName(s.ID()),
@@ -94,6 +136,74 @@ func Record(namespace string, s pai.Submission) *corev1.Secret {
 		},
 		Type:      RecordType,
 		Immutable: &immutable,
-		Data:      map[string][]byte{SourceField: s.Source},
+		Data:      data,
 	}
 }
+
+// encode writes what consists of texts, numbers and lists of these, which always can be written.
+func encode(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// KeptMount is what a record keeps of a mount.
+type KeptMount struct {
+	Storage  pai.StorageName `json:"storage"`
+	Path     string          `json:"path"`
+	Personal bool            `json:"personal,omitempty"`
+	ReadOnly bool            `json:"readOnly,omitempty"`
+}
+
+func keptMounts(mounts []pai.Mount) []KeptMount {
+	var out []KeptMount
+	for _, m := range mounts {
+		out = append(out, KeptMount{Storage: m.Storage, Path: m.Path, Personal: m.SubPath != "", ReadOnly: m.ReadOnly})
+	}
+	return out
+}
+
+// ParseMounts reads [StoragesAnnotation].
+func ParseMounts(text string) ([]KeptMount, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var out []KeptMount
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		return nil, fmt.Errorf("%s: %w", StoragesAnnotation, err)
+	}
+	return out, nil
+}
+
+// commandsField is the key of a record under which the commands of a role are that hold values of secrets.
+func commandsField(role string) string { return "commands." + role }
+
+// RegistrySecret is what the private images of a job are pulled with; nil when there are none.
+func RegistrySecret(record *corev1.Secret, s pai.Submission) *corev1.Secret {
+	if len(s.Spec.Registries) == 0 {
+		return nil
+	}
+	type login struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+		Auth     string `json:"auth"`
+	}
+	logins := map[string]login{}
+	for _, r := range s.Spec.Registries {
+		logins[r.Server] = login{r.Username, r.Password, base64.StdEncoding.EncodeToString([]byte(r.Username + ":" + r.Password))}
+	}
+	immutable := true
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: record.Namespace, Name: registrySecretName(s.ID()), Labels: labels(s.ID()), Annotations: annotations(s.ID()),
+			OwnerReferences: []metav1.OwnerReference{ownedBy(record)},
+		},
+		Type:      corev1.SecretTypeDockerConfigJson,
+		Immutable: &immutable,
+		Data:      map[string][]byte{corev1.DockerConfigJsonKey: encode(map[string]any{"auths": logins})},
+	}
+}
+
+func registrySecretName(id pai.JobID) string { return RecordName(id) + "-registry" }

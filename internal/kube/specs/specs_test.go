@@ -58,11 +58,12 @@ func objects(t *testing.T, source []byte) string {
 		t.Fatal(err)
 	}
 	grants := pai.Grants{Storages: []pai.StorageName{"nfs-storage", "home", "readonly"}, Defaults: []pai.StorageName{"nfs-storage", "home"}}
-	storages := map[pai.StorageName]pai.Storage{"nfs-storage": {Share: true}, "home": {}, "readonly": {Share: true, ReadOnly: true}}
+	storages := map[pai.StorageName]pai.Storage{"nfs-storage": {Share: true, Type: pai.StorageNFS}, "home": {Type: pai.StorageNFS}, "readonly": {Share: true, ReadOnly: true, Type: pai.StorageSamba}}
 	s := pai.Submission{Spec: spec, Source: []byte("(the document)"), Owner: "Alice.B_c", VirtualCluster: "default"}
 	if s.Mounts, err = pai.MountsFor(s.Owner, spec.Storages, grants, storages); err != nil {
 		t.Fatal(err)
 	}
+	s.MountTypes = pai.MountTypes(s.Mounts, storages)
 	record := specs.Record("default", s)
 	record.UID = "uid-of-the-record"
 	var out strings.Builder
@@ -75,7 +76,7 @@ func objects(t *testing.T, source []byte) string {
 	}
 	write(record)
 	for _, role := range spec.TaskRoles {
-		write(specs.RoleJob(record, s, role))
+		write(specs.RoleJob(record, s, role, specs.Options{}))
 	}
 	return out.String()
 }
@@ -89,7 +90,7 @@ func FuzzNamesAreLegal(f *testing.F) {
 	f.Add(strings.Repeat("Ä", 50), strings.Repeat("x", 255), strings.Repeat("_", 63))
 	f.Fuzz(func(t *testing.T, user, job, role string) {
 		id := pai.JobID{User: pai.UserName(user), Name: pai.JobName(job)}
-		name := specs.RoleJobName(id, role)
+		name := specs.RoleJobName(id, role, 0)
 		if pod := name + "-10000-abcde"; !podName.MatchString(name) || len(pod) > 63 {
 			t.Errorf("%q", pod)
 		}
@@ -109,7 +110,7 @@ func FuzzNamesAreLegal(f *testing.F) {
 func TestTasksAreOrdinary(t *testing.T) {
 	role := pai.TaskRole{Name: "w", Image: "i", Instances: 1, Commands: []string{"echo $(PAI_USER_NAME) $$ $HOME"}}
 	s := pai.Submission{Owner: "alice", Spec: pai.JobSpec{Name: "j", TaskRoles: []pai.TaskRole{role}}}
-	pod := specs.RoleJob(&corev1.Secret{}, s, role).Spec.Template.Spec
+	pod := specs.RoleJob(&corev1.Secret{}, s, role, specs.Options{}).Spec.Template.Spec
 	security := pod.Containers[0].SecurityContext
 	if pod.HostNetwork || pod.HostPID || pod.HostIPC || *pod.AutomountServiceAccountToken || security.Privileged != nil || security.Capabilities != nil ||
 		*security.AllowPrivilegeEscalation || pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {

@@ -1,0 +1,208 @@
+package doctor
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	pai "github.com/pai-storage/pai-storage"
+)
+
+// unplaced is about a task for which no worker is found.
+func (d *diagnosis) unplaced(t Task) {
+	if d.claims(t.Name) {
+		return
+	}
+	if d.cannotMount(t) {
+		return
+	}
+	if t.Unschedulable == "" {
+		return
+	}
+	if m := claimNotFound.FindStringSubmatch(t.Unschedulable); m != nil {
+		if s, ok := d.storageNamed(m[1]); ok {
+			d.add(evidence(claimMissing.finding("storage "+m[1], claimFix(s), "storage %q does not exist any more", s.Name), t), t.Name)
+			return
+		}
+	}
+	if strings.Contains(t.Unschedulable, "unbound immediate PersistentVolumeClaims") {
+		d.add(evidence(claimSoon.finding("storages", "", "Kubernetes is about to bind the storages of the job"), t), t.Name)
+		return
+	}
+	d.room(t)
+}
+
+var claimNotFound = regexp.MustCompile(`persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)`)
+
+func evidence(f pai.Finding, t Task) pai.Finding {
+	f.Evidence, f.Since = t.Unschedulable, t.Created
+	return f
+}
+
+// cannotMount is about workers that say by their labels what they cannot mount. It tells whether none is left.
+func (d *diagnosis) cannotMount(t Task) bool {
+	var why []string
+	left := 0
+	for _, n := range d.Nodes {
+		if lacks := n.lacks(d.Storages); len(lacks) > 0 {
+			why = append(why, fmt.Sprintf("%s cannot mount %s", n.Name, names(lacks)))
+			continue
+		}
+		left++
+	}
+	if left > 0 || len(why) == 0 {
+		return false
+	}
+	f := noNodeMounts.finding(names(d.lackedSomewhere()), "see what they lack: paictl node list; docs/errors.md has the packages", "no worker can mount all storages of the job: %s", few(why))
+	d.add(evidence(f, t), t.Name)
+	return true
+}
+
+// lacks are the storages that the worker cannot mount, by what its agent says. Where any worker has an agent, one without counts as able:
+// the scheduler decides by the job's own rule.
+func (n Node) lacks(storages []Storage) []Storage {
+	var out []Storage
+	for _, s := range storages {
+		if n.CannotMount[s.Type] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (d *diagnosis) lackedSomewhere() []Storage {
+	var out []Storage
+	for _, s := range d.Storages {
+		if slices.ContainsFunc(d.Nodes, func(n Node) bool { return n.CannotMount[s.Type] }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// few joins the first of many.
+func few(parts []string) string {
+	const most = 4
+	if len(parts) > most {
+		return strings.Join(parts[:most], "; ") + fmt.Sprintf("; and %d more", len(parts)-most)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// room is about resources and workers that take no tasks.
+func (d *diagnosis) room(t Task) {
+	ready := slices.DeleteFunc(slices.Clone(d.Nodes), func(n Node) bool { return !n.Ready })
+	open := slices.DeleteFunc(slices.Clone(ready), func(n Node) bool { return n.Cordoned })
+	wants := d.resources(t.Role)
+	says := t.Unschedulable
+	lacking := insufficient(says)
+	var f pai.Finding
+	switch {
+	case len(ready) == 0:
+		f = noReady.finding("nodes", "bring one back: kubectl get nodes", "none of %d workers is ready", len(d.Nodes))
+	case len(open) == 0:
+		f = noTakers.finding("nodes", "kubectl uncordon "+ready[0].Name, "every worker that is ready is set to take no tasks (cordoned)")
+	case strings.Contains(says, "volume node affinity") || strings.Contains(says, "PersistentVolume's node affinity"):
+		f = volumeElsewhere.finding(names(d.local()), "see where it is: paictl storage show NAME", "%s can be used on certain workers only, and none of these can take the task", names(d.local()))
+	case len(lacking) > 0 && !slices.ContainsFunc(open, func(n Node) bool { return fits(wants, n.Capacity) }):
+		f = tooLarge.finding("task role "+t.Role, "ask for less in resourcePerInstance", "no worker has %s, even when it is empty: the largest has %s", amount(wants, lacking), amount(largest(open), lacking))
+	case len(lacking) > 0:
+		f = noRoom.finding("task role "+t.Role, "wait until other tasks end, or ask for less", "no worker has %s free now%s", amount(wants, lacking), d.among(open))
+	case strings.Contains(says, "Too many pods"):
+		f = noRoom.finding("nodes", "wait until other tasks end", "every worker runs as many tasks as it may")
+	case strings.Contains(says, "untolerated taint"):
+		f = noTakers.finding("nodes", "take the taint off: kubectl taint node NAME KEY-", "the workers have taints, which keep tasks away")
+	case strings.Contains(says, "node affinity/selector") && len(d.lackedSomewhere()) > 0:
+		f = noNodeMounts.finding(names(d.lackedSomewhere()), "see what workers lack: paictl node list", "no worker that takes tasks can mount %s", names(d.lackedSomewhere()))
+	case strings.Contains(says, "node affinity/selector") && len(d.remote()) > 0:
+		f = noNodeMounts.finding(names(d.remote()), "see which workers report that they can: kubectl get nodes -L pai.storage/can-mount-nfs", "no worker says that it can mount %s", names(d.remote()))
+	default:
+		f = noPlace.finding("nodes", "the evidence is what the scheduler says", "the scheduler finds no worker for the task")
+	}
+	d.add(evidence(f, t), t.Name)
+}
+
+// among says when only some of the workers count.
+func (d *diagnosis) among(open []Node) string {
+	able := 0
+	for _, n := range open {
+		if len(n.lacks(d.Storages)) == 0 {
+			able++
+		}
+	}
+	if able == len(open) {
+		return ""
+	}
+	return fmt.Sprintf(" among the %d of %d that can mount the job's storages", able, len(open))
+}
+
+func (d *diagnosis) resources(role string) pai.Quantity {
+	for _, r := range d.Roles {
+		if r.Name == role {
+			return r.Resources
+		}
+	}
+	return pai.Quantity{}
+}
+
+// local are the storages that are on certain workers only.
+func (d *diagnosis) local() []Storage {
+	return slices.DeleteFunc(slices.Clone(d.Storages), func(s Storage) bool { return !s.HostLocal })
+}
+
+// remote are the storages that need something on a worker to be mounted.
+func (d *diagnosis) remote() []Storage {
+	return slices.DeleteFunc(slices.Clone(d.Storages), func(s Storage) bool { return s.HostLocal })
+}
+
+var insufficientPattern = regexp.MustCompile(`Insufficient ([a-zA-Z0-9./-]+)`)
+
+// insufficient are the resources that the scheduler misses.
+func insufficient(says string) []string {
+	var out []string
+	for _, m := range insufficientPattern.FindAllStringSubmatch(says, -1) {
+		if name := strings.TrimRight(m[1], "."); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func fits(wants, has pai.Quantity) bool {
+	return wants.CPU <= has.CPU && wants.MemoryMB <= has.MemoryMB && wants.GPU <= has.GPU
+}
+
+func largest(nodes []Node) pai.Quantity {
+	var most pai.Quantity
+	for _, n := range nodes {
+		most.CPU, most.MemoryMB, most.GPU = max(most.CPU, n.Capacity.CPU), max(most.MemoryMB, n.Capacity.MemoryMB), max(most.GPU, n.Capacity.GPU)
+	}
+	return most
+}
+
+// amount is as much of a quantity as the names of resources ask for.
+func amount(q pai.Quantity, resources []string) string {
+	var parts []string
+	for _, name := range resources {
+		switch {
+		case name == "cpu":
+			parts = append(parts, count(q.CPU, "CPU"))
+		case name == "memory":
+			parts = append(parts, fmt.Sprintf("%d MB of memory", q.MemoryMB))
+		case strings.HasSuffix(name, "/gpu"):
+			parts = append(parts, count(q.GPU, "GPU"))
+		default:
+			parts = append(parts, name)
+		}
+	}
+	return strings.Join(parts, " and ")
+}
+
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
