@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -31,7 +32,7 @@ func addAPICommands(root *cobra.Command, s *Streams) {
 		parent("group", "Work with groups", groupCommands(s)...),
 		parent("user", "Work with users", userCommands(s)...),
 		parent("token", "Work with your tokens", tokenCommands(s)...),
-		parent("job", "Work with jobs", newJobSubmit(s), newJobShow(s), newJobLogs(s)),
+		parent("job", "Work with jobs", jobCommands(s)...),
 	)
 }
 
@@ -99,7 +100,8 @@ func statusOfAPI(err error) int {
 	switch pai.CodeOf(err) {
 	case pai.UnauthorizedUserError, pai.ForbiddenUserError, pai.IncorrectPasswordError, pai.RemoveAdminError:
 		return exitForbidden
-	case pai.NoGroupError, pai.NoJobError, pai.NoStorageError, pai.NoTaskError, pai.NoTaskLogError, pai.NoUserError, pai.NoVirtualClusterError:
+	case pai.NoGroupError, pai.NoJobConfigError, pai.NoJobError, pai.NoStorageError, pai.NoTagError, pai.NoTaskError, pai.NoTaskLogError,
+		pai.NoUserError, pai.NoVirtualClusterError:
 		return exitNotFound
 	}
 	return exitFailed
@@ -120,7 +122,7 @@ func hintForAPI(err error) string {
 	var unreachable *net.OpError
 	switch {
 	case errors.As(err, &failed):
-		return "hint: see what it wrote with: paictl job logs " + failed.id.String()
+		return fmt.Sprintf("hint: see what it wrote with: paictl job logs %s\n      and why, with: paictl job explain %s", failed.id, failed.id)
 	case errors.As(err, &unreachable), errors.Is(err, syscall.ECONNREFUSED):
 		return "hint: is a server running there? Start a local cluster with: paictl up\n      or name another server with: --server URL"
 	}
@@ -133,6 +135,8 @@ var hints = map[pai.Code]string{
 	pai.IncorrectPasswordError: "hint: try again with: paictl login --user NAME",
 	pai.ForbiddenUserError:     "hint: see what you may use with: paictl storage list\n      administrators sign in with: paictl login --user ADMIN",
 	pai.NoStorageError:         "hint: see which storages there are with: paictl storage list",
+	pai.NoJobError:             "hint: see which jobs you have with: paictl job list",
+	pai.NoTagError:             "hint: see its tags with: paictl job show JOB",
 	pai.NoUserError:            "hint: administrators create users with: paictl user create NAME",
 	pai.RemoveAdminError:       "hint: first take the rights away with: paictl user edit NAME --no-admin",
 	pai.StorageInUseError:      "hint: see those jobs with: paictl storage list --all\n      or remove it although they mount it, with: --force",

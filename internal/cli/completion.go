@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/client"
 )
 
@@ -46,6 +47,49 @@ func completeFlag(cmd *cobra.Command, flag string, list nameLister) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, completeNames(0, list)); err != nil {
 		panic(err) // there is no such flag, which every test meets
 	}
+}
+
+// completeWords completes the value of a flag with words that are known here.
+func completeWords(cmd *cobra.Command, flag string, words []string) {
+	list := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+	if err := cmd.RegisterFlagCompletionFunc(flag, list); err != nil {
+		panic(err) // as in completeFlag
+	}
+}
+
+// completedJobs is how many jobs a shell offers, the latest.
+const completedJobs = 200
+
+// jobNames are those of the user's latest jobs, and for administrators everybody's, as USER~NAME.
+func jobNames(ctx context.Context, c *client.Client, t target, _ []string) ([]string, error) {
+	own, _, err := c.Jobs(ctx, pai.JobQuery{User: pai.UserName(t.user), Limit: completedJobs})
+	var names []string
+	for _, j := range own {
+		names = append(names, j.Name)
+	}
+	if !t.admin || err != nil {
+		return names, err
+	}
+	all, _, err := c.Jobs(ctx, pai.JobQuery{Limit: completedJobs})
+	for _, j := range all {
+		names = append(names, j.Username+"~"+j.Name)
+	}
+	return names, err
+}
+
+// jobThenTags are jobs as the first argument and the tags of that one after it.
+func jobThenTags(ctx context.Context, c *client.Client, t target, args []string) ([]string, error) {
+	if len(args) == 0 {
+		return jobNames(ctx, c, t, args)
+	}
+	id, err := jobArgument(args[0], t.user)
+	if err != nil {
+		return nil, err
+	}
+	job, err := c.Job(ctx, id)
+	return job.Tags, err
 }
 
 // userNames are those of all users, for administrators; one's own for others.

@@ -4,22 +4,26 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
-	"golang.org/x/term"
+	"github.com/pai-storage/pai-storage/internal/term"
 )
 
 // askToGoOn asks before something that cannot be undone. Without a terminal nobody can answer, and a script has to say --yes.
 func askToGoOn(s *Streams, question string) error {
-	in, ok := s.In.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !term.Is(s.In) {
 		return usageError{errors.New("no terminal to ask at: say --yes to go on")}
 	}
-	fmt.Fprintf(s.Err, "%s [y/N] ", question)
-	line, err := bufio.NewReader(in).ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || (answer != "y" && answer != "yes") {
+	if !confirmed(s, question) {
 		return errors.New("nothing is done")
 	}
 	return nil
+}
+
+// confirmed asks at the terminal. What is not plainly yes is no.
+func confirmed(s *Streams, question string) bool {
+	fmt.Fprintf(s.Err, "%s [y/N] ", question)
+	line, err := bufio.NewReader(s.In).ReadString('\n')
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return err == nil && (answer == "y" || answer == "yes")
 }

@@ -25,8 +25,9 @@ task to start, and go on until it ends.`,
 		Example: `  paictl job logs train-7
   paictl job logs train-7 --follow
   paictl job logs alice~train-7 --task-role worker --task-index 1 --tail 100`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runJobLogs(cmd.Context(), o, cmd, args[0]) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeNames(1, jobNames),
+		RunE:              func(cmd *cobra.Command, args []string) error { return runJobLogs(cmd.Context(), o, cmd, args[0]) },
 	}
 	cmd.Flags().BoolVarP(&o.request.Follow, "follow", "f", false, "wait for the task to start, and go on until it ends")
 	cmd.Flags().StringVar(&o.request.Role, "task-role", "", "task role (default: the first)")

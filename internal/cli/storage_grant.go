@@ -30,52 +30,53 @@ A storage that cannot be used yet can be granted; a warning says so.`,
   paictl storage grant research datasets results`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeNames(0, groupThenStorages),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runGrants(cmd.Context(), s, cmd, args, (*client.Client).GrantStorage)
-		},
-	}
-}
-
-func newStorageRevoke(s *Streams) *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke GROUP STORAGE...",
-		Short: "Let the members of a group mount storages no more (administrators)",
-		Long: `Let the members of a group mount storages no more. New jobs are refused at once; jobs that run keep what they
-mounted. Nothing in the storage is deleted.`,
-		Example:           `  paictl storage revoke research datasets`,
-		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeNames(0, groupThenStorages),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runGrants(cmd.Context(), s, cmd, args, (*client.Client).RevokeStorage)
-		},
+		RunE:              func(cmd *cobra.Command, args []string) error { return runStorageGrant(cmd.Context(), s, cmd, args) },
 	}
 }
 
 // grantCall grants or revokes one storage.
-type grantCall func(*client.Client, context.Context, pai.GroupName, pai.StorageName) (client.Grant, error)
+type grantCall func(context.Context, pai.GroupName, pai.StorageName) (client.Grant, error)
 
-func runGrants(ctx context.Context, s *Streams, cmd *cobra.Command, args []string, do grantCall) error {
-	group, err := pai.ParseGroupName(args[0])
+func runStorageGrant(ctx context.Context, s *Streams, cmd *cobra.Command, args []string) error {
+	group, storages, err := grantArguments(args)
 	if err != nil {
-		return usageError{err}
-	}
-	var storages []pai.StorageName
-	for _, arg := range args[1:] {
-		st, err := pai.ParseStorageName(arg)
-		if err != nil {
-			return usageError{err}
-		}
-		storages = append(storages, st)
+		return err
 	}
 	c, _, err := connect(cmd)
 	if err != nil {
 		return err
 	}
+	result, err := applyGrants(ctx, s, group, storages, c.GrantStorage)
+	if err != nil {
+		return err
+	}
+	return printResult(s, cmd, result, func() error { return printGrants(s, result) })
+}
+
+// grantArguments reads GROUP STORAGE...
+func grantArguments(args []string) (pai.GroupName, []pai.StorageName, error) {
+	group, err := pai.ParseGroupName(args[0])
+	if err != nil {
+		return "", nil, usageError{err}
+	}
+	var storages []pai.StorageName
+	for _, arg := range args[1:] {
+		st, err := pai.ParseStorageName(arg)
+		if err != nil {
+			return "", nil, usageError{err}
+		}
+		storages = append(storages, st)
+	}
+	return group, storages, nil
+}
+
+// applyGrants grants or revokes one storage after the other. The result is what was done, also when one fails.
+func applyGrants(ctx context.Context, s *Streams, group pai.GroupName, storages []pai.StorageName, do grantCall) (grantResult, error) {
 	result := grantResult{Group: group, Changed: []pai.StorageName{}, Warnings: []string{}}
 	for _, st := range storages {
-		answer, err := do(c, ctx, group, st)
+		answer, err := do(ctx, group, st)
 		if err != nil {
-			return err
+			return result, err
 		}
 		result.Storages = answer.Storages
 		if answer.Changed {
@@ -86,12 +87,14 @@ func runGrants(ctx context.Context, s *Streams, cmd *cobra.Command, args []strin
 			fmt.Fprintf(s.Err, "warning: %s; see: paictl storage show %s\n", answer.Warning, st)
 		}
 	}
-	return printResult(s, cmd, result, func() error {
-		verb := "now has"
-		if len(result.Changed) == 0 {
-			verb = "is as it was and has"
-		}
-		_, err := fmt.Fprintf(s.Out, "group %s %s: %s\n", group, verb, firstOf(joinNames(result.Storages), "no storage"))
-		return err
-	})
+	return result, nil
+}
+
+func printGrants(s *Streams, r grantResult) error {
+	verb := "now has"
+	if len(r.Changed) == 0 {
+		verb = "is as it was and has"
+	}
+	_, err := fmt.Fprintf(s.Out, "group %s %s: %s\n", r.Group, verb, firstOf(joinNames(r.Storages), "no storage"))
+	return err
 }

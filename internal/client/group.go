@@ -75,6 +75,8 @@ type Grant struct {
 	Changed  bool              `json:"changed"`
 	Storages []pai.StorageName `json:"storages"` // of the group now
 	Warning  string            `json:"warning,omitempty"`
+	Jobs     []string          `json:"jobs,omitempty"`    // of a revocation: those that still mount it although their users may not any more
+	Stopped  bool              `json:"stopped,omitempty"` // those jobs were told to stop
 }
 
 // GrantStorage lets the members of a group mount a storage. Administrators only.
@@ -83,8 +85,12 @@ func (c *Client) GrantStorage(ctx context.Context, group pai.GroupName, storage 
 	return out, err
 }
 
-// RevokeStorage lets the members of a group mount a storage no more. Administrators only.
-func (c *Client) RevokeStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName) (out Grant, err error) {
-	_, err = c.do(ctx, call{method: http.MethodDelete, path: groupPath(group) + "/storages/" + url.PathEscape(string(storage))}, &out)
+// RevokeStorage lets the members of a group mount a storage no more, and with stopJobs stops the jobs that still do. Administrators only.
+func (c *Client) RevokeStorage(ctx context.Context, group pai.GroupName, storage pai.StorageName, stopJobs bool) (out Grant, err error) {
+	r := call{method: http.MethodDelete, path: groupPath(group) + "/storages/" + url.PathEscape(string(storage))}
+	if stopJobs {
+		r.query = url.Values{"stopJobs": {"true"}}
+	}
+	_, err = c.do(ctx, r, &out)
 	return out, err
 }

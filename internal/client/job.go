@@ -22,16 +22,20 @@ func (c *Client) SubmitJob(ctx context.Context, document []byte) (pai.JobID, err
 
 // Job is a job as the API shows it, as far as programs need it.
 type Job struct {
-	Name      string              `json:"name"`
-	JobStatus JobStatus           `json:"jobStatus"`
-	TaskRoles map[string]TaskRole `json:"taskRoles"`
-	DebugID   string              `json:"debugId"`
+	Name        string              `json:"name"`
+	Tags        []string            `json:"tags"`
+	JobPriority string              `json:"jobPriority,omitempty"`
+	JobStatus   JobStatus           `json:"jobStatus"`
+	TaskRoles   map[string]TaskRole `json:"taskRoles"`
+	DebugID     string              `json:"debugId"`
+	Finding     *Finding            `json:"finding"`
 }
 
 // JobStatus is how a job is. Times are milliseconds since 1970.
 type JobStatus struct {
 	Username       string       `json:"username"`
 	State          pai.JobState `json:"state"`
+	AttemptID      int          `json:"attemptId"`
 	VirtualCluster string       `json:"virtualCluster"`
 	SubmissionTime *int64       `json:"submissionTime"`
 	LaunchedTime   *int64       `json:"launchedTime"`

@@ -217,7 +217,7 @@ func grantAndRevoke(t *testing.T, c *client.Client, group pai.GroupName, i int) 
 	}
 	if i%2 == 1 {
 		for _, name := range []pai.StorageName{name, pai.StorageName(fmt.Sprintf("old-%d", i))} {
-			if answer, err := c.RevokeStorage(t.Context(), group, name); err != nil || !answer.Changed {
+			if answer, err := c.RevokeStorage(t.Context(), group, name, false); err != nil || !answer.Changed {
 				t.Errorf("revoke %s: %+v, %v", name, answer, err)
 			}
 		}

@@ -63,8 +63,7 @@ func picture(t *testing.T, ctx context.Context, name string) {
 
 func TestInABrowser(t *testing.T) {
 	ctx := chromium(t)
-	s := servertest.Start(t, nil)
-	startJob(t, s)
+	s := servertest.StartJobs(t, nil, someJobs())
 	do(t, ctx, chromedp.Navigate(s.URL+"/"))
 	picture(t, ctx, "login")
 	do(t, ctx, chromedp.SendKeys(`input[name=username]`, "alice"))
@@ -89,6 +88,23 @@ func TestInABrowser(t *testing.T) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
 		}
 	}
+	do(t, ctx, chromedp.Click(`nav a[href="/jobs"]`))
+	jobs := do(t, ctx, chromedp.Text(`#jobs`))
+	picture(t, ctx, "jobs")
+	if !strings.Contains(jobs, "STO-301: node worker2 cannot mount home") || strings.Contains(jobs, "own") {
+		t.Errorf("the list of jobs is\n%s", jobs)
+	}
+	do(t, ctx, chromedp.Click(`a[href="/jobs/alice~stuck"]`))
+	finding := do(t, ctx, chromedp.Text(`.finding`))
+	picture(t, ctx, "job-waiting")
+	do(t, ctx, chromedp.Click(`#stop`))
+	state := do(t, ctx, chromedp.Text(`h1 .state.STOPPED`))
+	do(t, ctx, chromedp.Click(`#delete summary`))
+	do(t, ctx, chromedp.Click(`#delete button`))
+	left := do(t, ctx, chromedp.Text(`#jobs`))
+	if !strings.Contains(finding, "apt-get install nfs-common") || state != "STOPPED" || strings.Contains(left, "stuck") {
+		t.Errorf("finding %q, state %q, jobs after the deletion:\n%s", finding, state, left)
+	}
 	do(t, ctx, chromedp.SendKeys(`input[name=job]`, "train"))
 	do(t, ctx, chromedp.Submit(`input[name=job]`))
 	log := do(t, ctx, chromedp.Text(`pre.log`))
@@ -98,7 +114,7 @@ func TestInABrowser(t *testing.T) {
 	do(t, ctx, chromedp.Click(`main button`))
 	token := do(t, ctx, chromedp.Text(`#token`))
 	picture(t, ctx, "profile")
-	if log != "fake logs" || !strings.Contains(profile, "research") || strings.Count(token, ".") != 2 {
+	if log != hostile || !strings.Contains(profile, "research") || strings.Count(token, ".") != 2 {
 		t.Errorf("log %q, profile %q, token %q", log, profile, token)
 	}
 	do(t, ctx, chromedp.Click(`header button`))

@@ -24,6 +24,7 @@ var statuses = map[pai.Code]int{
 	pai.ForbiddenUserError:     http.StatusForbidden,
 	pai.InvalidParametersError: http.StatusBadRequest,
 	pai.NoApiError:             http.StatusNotFound,
+	pai.NoJobConfigError:       http.StatusNotFound,
 	pai.NoJobError:             http.StatusNotFound,
 	pai.NoTaskError:            http.StatusNotFound,
 	pai.TooManyRequestsError:   http.StatusTooManyRequests,

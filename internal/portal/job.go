@@ -20,37 +20,43 @@ const (
 	logTimeout = 10 * time.Second
 )
 
+// eventRows is how many events a page shows, the latest.
+const eventRows = 100
+
+// refreshSeconds is the pause between two loads of a page that reloads by itself, as nothing here does unless it is asked to.
+const refreshSeconds = 5
+
+// refresh lets the browser load the page again after the pause.
+func refresh(w http.ResponseWriter) { w.Header().Set("Refresh", strconv.Itoa(refreshSeconds)) }
+
 // jobData is the page of a job.
 type jobData struct {
-	Caller pai.Caller
-	Job    pai.Job
-	Role   string // whose log is shown
-	Task   int
-	Lines  int
-	Log    string
-	NoLog  string // why none is shown
+	Caller     pai.Caller
+	Job        pai.Job
+	Storages   []pai.StorageName
+	NoStorages string // why none are shown, when they cannot be read
+	Findings   []pai.Finding
+	NoFindings string
+	Events     []pai.JobEvent
+	NoEvents   string
+	Role       string // whose log is shown
+	Task       int
+	Lines      int
+	Log        string
+	NoLog      string
+	Reload     bool // the page reloads by itself
+	Refresh    int  // seconds; how often it would
 }
 
 // Shown tells whether a task is the one whose log is shown.
 func (d jobData) Shown(role string, task int) bool { return role == d.Role && task == d.Task }
 
-// findJob leads from the form for jobs to a job's page. A name alone is one of the caller's own jobs.
-func (p *Portal) findJob(w http.ResponseWriter, r *http.Request) error {
-	caller, err := pai.CallerFrom(r.Context())
-	if err != nil {
-		return err
+// About names what an event is about: a task, or some other object.
+func (d jobData) About(e pai.JobEvent) string {
+	if e.Role == "" || e.Task < 0 {
+		return e.Object
 	}
-	typed := strings.TrimSpace(r.FormValue("job"))
-	text := typed
-	if !strings.Contains(typed, "~") {
-		text = string(caller.User) + "~" + typed
-	}
-	id, err := pai.ParseJobID(text)
-	if err != nil {
-		return p.storagesPage(w, r, http.StatusBadRequest, storagesData{Job: typed, Fault: "That cannot be a job: type NAME, or USER~NAME."})
-	}
-	http.Redirect(w, r, "/jobs/"+id.String(), http.StatusSeeOther)
-	return nil
+	return fmt.Sprintf("%s[%d]", e.Role, e.Task)
 }
 
 func (p *Portal) job(w http.ResponseWriter, r *http.Request) error {
@@ -58,20 +64,67 @@ func (p *Portal) job(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, err := pai.ParseJobID(r.PathValue("job"))
+	id, err := jobIn(r)
 	if err != nil {
-		return pai.Errorf(pai.NoJobError, "Job %.80s is not found.", r.PathValue("job")).Because(err)
+		return err
 	}
 	job, err := p.services.Jobs.Job(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	data := jobData{Caller: caller, Job: job, Lines: logLines}
+	data := jobData{Caller: caller, Job: job, Lines: logLines, Refresh: refreshSeconds}
 	if data.Role, data.Task, err = chosenTask(r, job); err != nil {
 		return err
 	}
+	data.Storages, data.NoStorages = p.storagesOf(r, id)
+	data.Findings, data.NoFindings = p.findings(r, job)
+	data.Events, data.NoEvents = p.events(r, id)
 	data.Log, data.NoLog = p.log(r, pai.LogRequest{Job: id, Role: data.Role, Task: data.Task, Tail: logLines})
+	if data.Reload = !job.State.Done() && r.URL.Query().Get("reload") != ""; data.Reload {
+		refresh(w)
+	}
 	return p.render(w, http.StatusOK, "job.html", data)
+}
+
+// storagesOf are those that a job mounts, which its summary knows.
+func (p *Portal) storagesOf(r *http.Request, id pai.JobID) (storages []pai.StorageName, reason string) {
+	page, err := p.services.Jobs.Jobs(r.Context(), pai.JobQuery{User: id.User, Keyword: string(id.Name), Limit: pai.MaxJobLimit})
+	if err != nil {
+		return nil, p.unread(r, "The list of storages", fmt.Errorf("storages of job %s: %w", id, err))
+	}
+	for _, j := range page.Jobs {
+		if j.ID == id {
+			return j.Storages, ""
+		}
+	}
+	return nil, "" // it was deleted since
+}
+
+// findings says why a job is as it is. A diagnosis that cannot be made is no reason to hide the job.
+func (p *Portal) findings(r *http.Request, job pai.Job) (found []pai.Finding, reason string) {
+	diagnosis, err := p.services.Jobs.Diagnose(r.Context(), job.ID)
+	if err != nil {
+		return nil, p.unread(r, "The diagnosis", fmt.Errorf("diagnosis of job %s: %w", job.ID, err))
+	}
+	return diagnosis.Findings, ""
+}
+
+// events are what Kubernetes said. Without them the page still has everything else.
+func (p *Portal) events(r *http.Request, id pai.JobID) (events []pai.JobEvent, reason string) {
+	events, err := p.services.Jobs.JobEvents(r.Context(), id)
+	if err != nil {
+		return nil, p.unread(r, "The list of events", fmt.Errorf("events of job %s: %w", id, err))
+	}
+	return events[:min(len(events), eventRows)], ""
+}
+
+// unread says in place of a part of the page why it is not there.
+func (p *Portal) unread(r *http.Request, part string, err error) string {
+	_, data := p.explain(r, err)
+	if data.Request == "" {
+		return data.Message
+	}
+	return part + " cannot be read now; the server's log says more under request " + data.Request + "."
 }
 
 // chosenTask is the task that the query names, the first one when it names none.
@@ -106,11 +159,7 @@ func (p *Portal) log(r *http.Request, wanted pai.LogRequest) (text, reason strin
 	case errors.As(err, &known) && known.Code == pai.NoTaskLogError:
 		return "", "There is no log yet."
 	case err != nil:
-		_, data := p.explain(r, fmt.Errorf("log of job %s: %w", wanted.Job, err))
-		if data.Request == "" {
-			return "", data.Message
-		}
-		return "", "The log cannot be read now; the server's log says more under request " + data.Request + "."
+		return "", p.unread(r, "The log", fmt.Errorf("log of job %s: %w", wanted.Job, err))
 	case text == "":
 		return "", "The task has written nothing yet."
 	}
@@ -128,4 +177,17 @@ func (p *Portal) readLog(ctx context.Context, wanted pai.LogRequest) (text strin
 		raw = append(raw[:logBytes], "\n... the rest is too long for a page ..."...)
 	}
 	return strings.ToValidUTF8(string(raw), "\uFFFD"), err
+}
+
+// fixer says who can mend what was found.
+func fixer(who pai.Fixer) string {
+	switch who {
+	case pai.FixedByUser:
+		return "The owner of the job can mend this."
+	case pai.FixedByAdministrator:
+		return "An administrator can mend this."
+	case pai.FixedByWaiting:
+		return "Nobody has to do anything: it passes with time."
+	}
+	return ""
 }

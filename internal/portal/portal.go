@@ -59,11 +59,16 @@ func New(services pai.Services, o Options) *Portal {
 		o.Ready = func() bool { return true }
 	}
 	p := &Portal{services: services, options: o}
-	p.templates = template.Must(template.New("").Funcs(template.FuncMap{"signOn": func() bool { return services.SignOn != nil }, "clock": clock, "mountPath": mountPath, "where": where, "yaml": yamlText}).ParseFS(pages, "pages/*.html"))
+	p.templates = template.Must(template.New("").Funcs(template.FuncMap{
+		"signOn": func() bool { return services.SignOn != nil }, "clock": clock, "fixer": fixer, "mountPath": mountPath, "where": where, "yaml": yamlText,
+	}).ParseFS(pages, "pages/*.html"))
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", p.signedIn(p.storages))
-	mux.Handle("GET /jobs", p.signedIn(p.findJob))
+	mux.Handle("GET /jobs", p.signedIn(p.jobs))
 	mux.Handle("GET /jobs/{job}", p.signedIn(p.job))
+	mux.Handle("GET /jobs/{job}/config", p.signedIn(p.jobConfig))
+	mux.Handle("POST /jobs/{job}/stop", p.signedIn(p.stopJob))
+	mux.Handle("POST /jobs/{job}/delete", p.signedIn(p.deleteJob))
 	mux.Handle("GET /profile", p.signedIn(p.profile))
 	mux.Handle("POST /profile/token", p.signedIn(p.makeToken))
 	mux.Handle("GET /login", p.page(p.loginForm))

@@ -62,7 +62,7 @@ func (b *browser) signIn(user, password string) (*http.Response, string) {
 func TestStrangersAreSentToTheForm(t *testing.T) {
 	s := servertest.Start(t, nil)
 	for _, session := range []string{"", "nonsense", "a.b.c"} {
-		for _, page := range []struct{ method, path string }{{"GET", "/"}, {"GET", "/profile"}, {"GET", "/jobs/alice~train"}, {"POST", "/profile/token"}, {"POST", "/logout"}} {
+		for _, page := range []struct{ method, path string }{{"GET", "/"}, {"GET", "/profile"}, {"GET", "/jobs"}, {"GET", "/jobs/alice~train"}, {"GET", "/jobs/alice~train/config"}, {"POST", "/jobs/alice~train/stop"}, {"POST", "/jobs/alice~train/delete"}, {"POST", "/profile/token"}, {"POST", "/logout"}} {
 			headers := []string{}
 			if session != "" {
 				headers = []string{"Cookie", "pai-session=" + session}

@@ -16,17 +16,10 @@ type storagesData struct {
 	Caller   pai.Caller
 	Storages []pai.Storage
 	Usable   []pai.Storage // the ones for the example
-	Job      string        // what was typed into the form for jobs
-	Fault    string        // why that names no job
 }
 
-func (p *Portal) storages(w http.ResponseWriter, r *http.Request) error {
-	return p.storagesPage(w, r, http.StatusOK, storagesData{})
-}
-
-// storagesPage completes the page and sends it.
-func (p *Portal) storagesPage(w http.ResponseWriter, r *http.Request, status int, data storagesData) error {
-	var err error
+func (p *Portal) storages(w http.ResponseWriter, r *http.Request) (err error) {
+	var data storagesData
 	if data.Caller, err = pai.CallerFrom(r.Context()); err != nil {
 		return err
 	}
@@ -39,7 +32,7 @@ func (p *Portal) storagesPage(w http.ResponseWriter, r *http.Request, status int
 			data.Usable = append(data.Usable, s)
 		}
 	}
-	return p.render(w, status, "storages.html", data)
+	return p.render(w, http.StatusOK, "storages.html", data)
 }
 
 // where says in one line where a storage is.

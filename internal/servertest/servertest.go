@@ -46,16 +46,22 @@ type Server struct {
 // Start runs a server until the test ends. Log lines go to log, which may be nil.
 func Start(t testing.TB, log io.Writer, objects ...runtime.Object) *Server {
 	t.Helper()
-	return start(t, log, nil, objects...)
+	return start(t, log, setup{}, objects...)
 }
 
 // StartSignOn runs one whose users come from an OpenID provider; openID says which, for the URL that the server gets.
 func StartSignOn(t testing.TB, log io.Writer, openID func(serverURL string) auth.OpenID, objects ...runtime.Object) *Server {
 	t.Helper()
-	return start(t, log, openID, objects...)
+	return start(t, log, setup{openID: openID}, objects...)
 }
 
-func start(t testing.TB, log io.Writer, openID func(serverURL string) auth.OpenID, objects ...runtime.Object) *Server {
+// setup is what differs from server to server.
+type setup struct {
+	openID func(serverURL string) auth.OpenID // nil: users have passwords
+	jobs   *Jobs                              // nil: those of Kubernetes
+}
+
+func start(t testing.TB, log io.Writer, how setup, objects ...runtime.Object) *Server {
 	t.Helper()
 	if log == nil {
 		log = io.Discard
@@ -73,7 +79,7 @@ func start(t testing.TB, log io.Writer, openID func(serverURL string) auth.OpenI
 	s.Accounts = auth.NewAccounts(s.Cluster, s.Key, auth.Options{})
 	web := httptest.NewUnstartedServer(nil)
 	s.URL = "http://" + web.Listener.Addr().String()
-	services := s.services(t, openID)
+	services := s.services(t, how)
 	s.REST = rest.New(services, rest.Options{Version: "v0.0.0-test", Ready: s.Cluster.Synced, Log: logger, Stop: ctx})
 	if err := s.Cluster.WaitSynced(ctx); err != nil {
 		t.Fatal(err)
@@ -86,13 +92,16 @@ func start(t testing.TB, log io.Writer, openID func(serverURL string) auth.OpenI
 }
 
 // services are guarded. Accounts stay those with passwords, so that tests can sign anybody in.
-func (s *Server) services(t testing.TB, openID func(string) auth.OpenID) pai.Services {
+func (s *Server) services(t testing.TB, how setup) pai.Services {
 	t.Helper()
 	accounts := s.Accounts
 	all := pai.Services{Storages: s.Cluster, Groups: s.Cluster, Jobs: s.Cluster, Audit: s.Cluster, VirtualClusters: s.Cluster, Kubernetes: s.Cluster}
-	if openID != nil {
+	if how.jobs != nil {
+		all.Jobs = how.jobs
+	}
+	if how.openID != nil {
 		accounts = auth.NewAccounts(s.Cluster, s.Key, auth.Options{SignOn: true})
-		signOn, err := auth.NewSignOn(accounts, openID(s.URL))
+		signOn, err := auth.NewSignOn(accounts, how.openID(s.URL))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,22 +3,19 @@ package term
 import (
 	"fmt"
 	"io"
-	"os"
-
-	"golang.org/x/term"
 )
 
 // Live shows a state that changes: one line that changes on a terminal, a line for each new state elsewhere.
 type Live struct {
-	out  io.Writer
-	live bool
-	last string
+	out   io.Writer
+	live  bool
+	width func() int // of the terminal, which may change; lines are cut to it, because one that wraps cannot be replaced
+	last  string
 }
 
 // NewLive shows a state on w.
 func NewLive(w io.Writer) *Live {
-	f, ok := w.(*os.File)
-	return &Live{out: w, live: ok && term.IsTerminal(int(f.Fd()))}
+	return &Live{out: w, live: Is(w), width: func() int { return Width(w) }}
 }
 
 // Set shows the state as it is now.
@@ -29,16 +26,16 @@ func (l *Live) Set(state string) {
 	}
 	l.last = state
 	if l.live {
-		fmt.Fprintf(l.out, "\r\033[K%s", state)
+		fmt.Fprintf(l.out, "\r\033[K%s", Cut(state, max(l.width()-1, 0)))
 		return
 	}
 	fmt.Fprintln(l.out, state)
 }
 
-// End leaves the last state standing and goes to the next line.
+// End leaves the last state standing, whole, and goes to the next line.
 func (l *Live) End() {
 	if l.live && l.last != "" {
-		fmt.Fprintln(l.out)
+		fmt.Fprintf(l.out, "\r\033[K%s\n", l.last)
 	}
 	l.last = ""
 }

@@ -10,7 +10,14 @@ import (
 )
 
 // Table prints rows under a header, in columns. Control characters in cells, which could reprogram a terminal, become "?".
-func Table(w io.Writer, header []string, rows [][]string) error {
+func Table(w io.Writer, header []string, rows [][]string) error { return table(w, header, rows, 0) }
+
+// CutTable is a Table whose lines are cut to the width of the terminal. Where w is none they are whole.
+func CutTable(w io.Writer, header []string, rows [][]string) error {
+	return table(w, header, rows, Width(w))
+}
+
+func table(w io.Writer, header []string, rows [][]string, width int) error {
 	var text bytes.Buffer
 	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	if len(header) > 0 {
@@ -27,7 +34,7 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 		return err
 	}
 	for line := range strings.Lines(text.String()) { // an empty last cell takes part in its column, and leaves no blanks behind
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+		if _, err := fmt.Fprintln(w, Cut(strings.TrimRight(line, " \n"), width)); err != nil {
 			return err
 		}
 	}

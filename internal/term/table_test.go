@@ -13,3 +13,13 @@ func TestTable(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", out.String(), err, want)
 	}
 }
+
+func TestCutTable(t *testing.T) {
+	var out strings.Builder
+	if err := table(&out, []string{"JOB", "WHY"}, [][]string{{"train", "the node is full"}, {"x", ""}}, 12); err != nil {
+		t.Fatal(err)
+	}
+	if want := "JOB    WHY\ntrain  the …\nx\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
