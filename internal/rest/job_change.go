@@ -24,7 +24,6 @@ type tagInput struct {
 	}
 }
 
-
 func (s *Server) jobChangeOperations() {
 	const path = prefix + "/jobs/{framework}"
 	register(s, pai.SignedIn, huma.Operation{
