@@ -16,8 +16,9 @@ type grantInput struct {
 }
 
 type revokeInput struct {
-	grantInput
-	StopJobs bool `query:"stopJobs" doc:"Stop the jobs that mount it although their users may not any more"`
+	Group    string `path:"group"`
+	Storage  string `path:"storage"`
+	StopJobs bool   `query:"stopJobs" doc:"Stop the jobs that mount it although their users may not any more"`
 }
 
 type revokeOutput struct {
