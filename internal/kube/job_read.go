@@ -152,7 +152,7 @@ func (c *Cluster) serversOf(a attempt) []Server {
 			out = append(out, s)
 		}
 	}
-	slices.SortFunc(out, func(a, b server) int {
+	slices.SortFunc(out, func(a, b Server) int {
 		return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Version, b.Version))
 	})
 	return slices.Compact(out)
