@@ -64,6 +64,9 @@ func (d *diagnosis) mounts(t Task) {
 		seen[string(s.Name)] = true
 		f := mountFault(s, t.Node, e.Message)
 		f.Evidence, f.Since = e.Message, e.Last
+		if p, bad := d.probed(s, t.Node); bad && (s.Probe.Result == ProbeVersion || f.Code == mountOther.Code) {
+			f = p // the worker gives up with words that say less
+		}
 		d.add(f, t.Name)
 	}
 	if len(seen) == 0 && general.Message != "" {

@@ -58,7 +58,11 @@ func (c *Cluster) unboundReason(cl claim) string {
 	case "", doctor.ClaimTerminating, doctor.ClaimLost:
 		return fault.Text
 	}
-	return "no volume is bound to its claim yet: " + fault.Text
+	text := "no volume is bound to its claim yet: " + fault.Text
+	if fault.Fix != "" {
+		text += "; " + fault.Fix
+	}
+	return text
 }
 
 // claimFault says why a claim is not bound; its kind is "" when it is.
@@ -106,7 +110,7 @@ func (c *Cluster) owns(cl claim, v volume) bool {
 func released(v volume) doctor.ClaimFault {
 	fix := fmt.Sprintf("kubectl patch pv %s --type json -p '%s'", v.name, `[{"op":"remove","path":"/spec/claimRef"}]`)
 	return doctor.ClaimFault{Kind: doctor.ClaimReleased, Object: v.name, Fix: "to use it again: " + fix,
-		Text: fmt.Sprintf("volume %s was released by the claim %s/%s and is kept from others; to use it again: %s", v.name, v.owner.Namespace, v.owner.Name, fix)}
+		Text: fmt.Sprintf("volume %s was released by the claim %s/%s and is kept from others", v.name, v.owner.Namespace, v.owner.Name)}
 }
 
 // noMatchFault compares a claim with every volume, and says what the one that comes closest lacks.

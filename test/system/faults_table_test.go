@@ -1,0 +1,206 @@
+package system
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// claimFaults keep a claim from being bound, or take it away.
+func claimFaults() []fault {
+	declare := func(x claim) func(*testing.T, *faultLab) {
+		return func(t *testing.T, f *faultLab) { f.declare(t, x) }
+	}
+	on := func(name string) task { return task{storages: []string{name}} }
+	return []fault{
+		{name: "no volume has the labels", code: "STO-103", object: "storage c-selector", job: on("c-selector"),
+			cause: declare(claim{name: "c-selector"})},
+		{name: "volume too small", code: "STO-104", object: "storage c-size", job: on("c-size"),
+			cause: declare(claim{name: "c-size", source: nfs("/data"), spec: `storageClassName: "", selector: {matchLabels: {storage: c-size}}, resources: {requests: {storage: 5Gi}}`})},
+		{name: "access modes", code: "STO-105", object: "storage c-modes", job: on("c-modes"),
+			cause: declare(claim{name: "c-modes", source: nfs("/data"), spec: `storageClassName: "", selector: {matchLabels: {storage: c-modes}}, accessModes: [ReadWriteOncePod]`})},
+		{name: "storage class differs", code: "STO-106", object: "storage c-class", job: on("c-class"),
+			cause: declare(claim{name: "c-class", source: nfs("/data"), volume: "storageClassName: slow", spec: `storageClassName: "", selector: {matchLabels: {storage: c-class}}`})},
+		{name: "storage class does not exist", code: "STO-106", object: "storage c-noclass", job: on("c-noclass"),
+			cause: declare(claim{name: "c-noclass", spec: `storageClassName: gold`})},
+		{name: "volume was released", code: "STO-107", object: "storage c-released", job: on("c-released"), cause: released},
+		{name: "volume belongs to another claim", code: "STO-108", object: "storage c-taken", job: on("c-taken"),
+			cause: func(t *testing.T, f *faultLab) {
+				f.declare(t, claim{name: "c-owner", source: nfs("/data")})
+				f.bound(t, "c-owner")
+				f.declare(t, claim{name: "c-taken", spec: `storageClassName: "", selector: {matchLabels: {storage: c-owner}}`})
+			}},
+		{name: "claim is gone", code: "STO-101", object: "storage c-gone", job: on("c-gone"),
+			cause: func(t *testing.T, f *faultLab) {
+				f.declare(t, claim{name: "c-gone", source: nfs("/data")})
+				f.cordon(t)
+			},
+			after: func(t *testing.T, f *faultLab, _ string) { f.kubectl(t, "delete", "pvc", "c-gone", "--wait=false") }},
+		{name: "claim is being removed", code: "STO-109", object: "storage c-leaving", job: on("c-leaving"),
+			cause: func(t *testing.T, f *faultLab) {
+				f.declare(t, claim{name: "c-leaving", source: nfs("/data")})
+				f.bound(t, "c-leaving")
+				f.kubectl(t, "patch", "pvc", "c-leaving", "--type=merge", "-p", `{"metadata":{"finalizers":["pai.storage/test"]}}`).mustSucceed(t, "finalizer")
+				t.Cleanup(func() {
+					f.kubectl(t, "patch", "pvc", "c-leaving", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+				})
+				f.kubectl(t, "delete", "pvc", "c-leaving", "--wait=false")
+			}},
+		{name: "volume is gone", code: "STO-110", object: "storage c-lost", job: on("c-lost"),
+			cause: func(t *testing.T, f *faultLab) {
+				f.declare(t, claim{name: "c-lost", source: nfs("/data")})
+				f.bound(t, "c-lost")
+				f.kubectl(t, "delete", "pv", "c-lost-pv", "--wait=false")
+				f.kubectl(t, "patch", "pv", "c-lost-pv", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+				eventually(t, 30*time.Second, "the claim is lost", func() bool {
+					return f.kubectl(t, "get", "pvc", "c-lost", "-o", "jsonpath={.status.phase}").out == "Lost"
+				})
+			}},
+		{name: "named volume does not exist", code: "STO-111", object: "storage c-named", job: on("c-named"),
+			cause: declare(claim{name: "c-named", spec: `storageClassName: "", volumeName: nowhere`})},
+	}
+}
+
+// released leaves a volume behind that belonged to a claim of the same name.
+func released(t *testing.T, f *faultLab) {
+	old := claim{name: "c-released", source: nfs("/data")}
+	f.declare(t, old)
+	f.bound(t, old.name)
+	f.kubectl(t, "delete", "pvc", old.name, "--wait=true")
+	eventually(t, 20*time.Second, "the volume is released", func() bool {
+		return f.kubectl(t, "get", "pv", "c-released-pv", "-o", "jsonpath={.status.phase}").out == "Released"
+	})
+	f.declare(t, claim{name: old.name})
+}
+
+// cordon keeps tasks off all workers.
+func (f *faultLab) cordon(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() { f.kubectl(t, "uncordon", "worker1", "worker2") })
+	f.kubectl(t, "cordon", "worker1", "worker2").mustSucceed(t, "cordon")
+}
+
+// workerFaults are about what workers lack.
+func workerFaults() []fault {
+	source := func(name, source string) func(*testing.T, *faultLab) {
+		return func(t *testing.T, f *faultLab) { f.declare(t, claim{name: name, source: source}) }
+	}
+	pinned := func(f *faultLab, t *testing.T) {
+		t.Cleanup(func() { f.kubectl(t, "uncordon", "worker1") })
+		f.kubectl(t, "cordon", "worker1").mustSucceed(t, "cordon")
+	}
+	onWorker2 := func(cause func(*testing.T, *faultLab)) func(*testing.T, *faultLab) {
+		return func(t *testing.T, f *faultLab) {
+			pinned(f, t)
+			cause(t, f)
+		}
+	}
+	on := func(name string) task { return task{storages: []string{name}} }
+	return []fault{
+		{name: "mount.nfs is missing", code: "STO-201", object: "node worker2", job: on("w-nfs"),
+			cause: onWorker2(func(t *testing.T, f *faultLab) {
+				f.declare(t, claim{name: "w-nfs", source: nfs("/data"), options: version41})
+				f.hide(t, "/sbin/mount.nfs")
+			})},
+		{name: "FlexVolume driver is missing", code: "STO-204", object: "node worker2", job: on("w-flex"),
+			cause: onWorker2(source("w-flex", `flexVolume: {driver: "azure/blobfuse", options: {container: c}}`))},
+		{name: "CSI driver is not registered", code: "STO-205", object: "node worker2", job: on("w-csi"),
+			cause: onWorker2(source("w-csi", `csi: {driver: nfs.csi.k8s.io, volumeHandle: h, volumeAttributes: {server: 10.0.0.1, share: /data}}`))},
+		{name: "azureFile without its CSI driver", code: "STO-205", object: "node worker2", job: on("w-azure"),
+			cause: onWorker2(source("w-azure", `azureFile: {secretName: azure-secret, secretNamespace: default, shareName: s}`))},
+		{name: "no worker can mount", code: "STO-206", object: `nfs storage "w-nobody"`, job: on("w-nobody"),
+			cause: func(t *testing.T, f *faultLab) {
+				f.declare(t, claim{name: "w-nobody", source: nfs("/data"), options: version41})
+				t.Cleanup(func() { f.kubectl(t, "label", "nodes", "--all", "pai.storage/can-mount-nfs-") })
+				f.kubectl(t, "label", "nodes", "--all", "--overwrite", "pai.storage/can-mount-nfs=false").mustSucceed(t, "label")
+			}},
+		{name: "volume is on a worker that is not there", code: "STO-208", object: `local storage "w-local"`, job: on("w-local"),
+			cause: source("w-local", `local: {path: /tmp}, nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [worker9]}]}]}}`)},
+		{name: "directory is not on the worker", code: "STO-407", object: "node worker2", job: on("w-path"),
+			cause: onWorker2(source("w-path", `hostPath: {path: /nowhere/at/all, type: Directory}`))},
+		{name: "FlexVolume's Secret is missing", code: "STO-501", object: "secret default/w-secret", job: on("w-nosecret"),
+			cause: onWorker2(func(t *testing.T, f *faultLab) {
+				f.flexDriver(t)
+				f.declare(t, claim{name: "w-nosecret", source: `flexVolume: {driver: "microsoft.com/smb", secretRef: {name: w-secret, namespace: default}, options: {source: "//10.0.0.1/data"}}`})
+			})},
+	}
+}
+
+// exportFaults are what an NFS server says that is there.
+func exportFaults() []fault {
+	on := func(name string) task { return task{storages: []string{name}} }
+	source := func(name, source, options string) func(*testing.T, *faultLab) {
+		return func(t *testing.T, f *faultLab) { f.declare(t, claim{name: name, source: source, options: options}) }
+	}
+	return []fault{
+		{name: "export not found", code: "STO-305", object: "storage e-missing", job: on("e-missing"), cause: source("e-missing", nfs("/nope"), version41)},
+		{name: "bad mount option", code: "STO-311", object: "volume e-option-pv", job: on("e-option"), cause: source("e-option", nfs("/data"), version41+", frobnicate")},
+		{name: "NFSv3 at a server that speaks NFSv4", code: "STO-310", object: "volume e-version-pv", job: on("e-version"),
+			cause: source("e-version", nfs("/data"), "nfsvers=3, nolock"), slow: "mount.nfs tries for two minutes; the REST server asks the server itself"},
+		{name: "server denies access", code: "STO-306", object: "storage e-denied", job: on("e-denied"),
+			cause: func(t *testing.T, f *faultLab) {
+				f.export(t, 101, "denied", "", "Access_Type = None; CLIENT { Clients = 10.0.0.99; Access_Type = RW; }")
+				f.declare(t, claim{name: "e-denied", source: nfs("/denied"), options: version41})
+			}},
+	}
+}
+
+// taskFaults are about resources, images, and how tasks end.
+func taskFaults() []fault {
+	return []fault{
+		{name: "workers are busy", code: "JOB-201", object: "task role w", job: task{cpu: 2},
+			cause: func(t *testing.T, f *faultLab) {
+				for i := range 2 {
+					name := fmt.Sprintf("busy-%d", i)
+					t.Cleanup(func() { f.paictl(t, "job", "delete", "--yes", name) })
+					f.paictl(t, "job", "submit", writeFile(t, name, task{cpu: 2}.document(name))).mustSucceed(t, "submit")
+				}
+			}},
+		{name: "no GPU anywhere", code: "JOB-202", object: "task role w", job: task{gpu: 1}},
+		{name: "no worker is large enough", code: "JOB-202", object: "task role w", job: task{cpu: 64, memory: 500000}},
+		{name: "workers take no tasks", code: "JOB-203", object: "nodes", job: task{}, cause: func(t *testing.T, f *faultLab) { f.cordon(t) }},
+		{name: "quota is used up", code: "JOB-205", object: "quota tiny", job: task{},
+			cause: func(t *testing.T, f *faultLab) {
+				t.Cleanup(func() { f.kubectl(t, "delete", "quota", "tiny") })
+				f.kubectl(t, "create", "quota", "tiny", "--hard=pods=0").mustSucceed(t, "quota")
+			}},
+		{name: "pods are refused by admission", code: "JOB-206", object: "task role w", job: task{},
+			cause: func(t *testing.T, f *faultLab) {
+				t.Cleanup(func() { f.kubectl(t, "label", "namespace", "default", "pod-security.kubernetes.io/enforce-") })
+				f.kubectl(t, "label", "namespace", "default", "--overwrite", "pod-security.kubernetes.io/enforce=restricted").mustSucceed(t, "label")
+			}},
+		{name: "registry does not answer", code: "JOB-302", object: "image pai.local/nothere:1", job: task{image: "pai.local/nothere:1"}},
+		{name: "invalid image name", code: "JOB-304", object: "image Not/AN/Image:::", job: task{image: "Not/AN/Image:::"}},
+		{name: "image without a shell", code: "JOB-402", object: "image pai.local/pause:1", job: task{image: "pai.local/pause:1"}},
+		{name: "out of memory", code: "JOB-405", object: "task w[0]", job: task{memory: 32, command: "tail /dev/zero"}},
+		{name: "exit code", code: "JOB-406", object: "task w[0]", job: task{command: "exit 3"}},
+	}
+}
+
+// serverFaults are servers that are not there. They come last, because a worker tries for two minutes to mount what does not answer.
+func serverFaults() []fault {
+	const slow = "mount.nfs tries for two minutes before the worker says anything; the REST server asks the server itself"
+	on := func(name string) task { return task{storages: []string{name}} }
+	source := func(name, source string) func(*testing.T, *faultLab) {
+		return func(t *testing.T, f *faultLab) {
+			f.declare(t, claim{name: name, source: source, options: version41})
+			f.bound(t, name)
+		}
+	}
+	return []fault{
+		{name: "server's address is nobody's", code: "STO-303", object: "server 10.0.0.77", slow: slow, job: on("s-nobody"), cause: source("s-nobody", nfsAt("10.0.0.77", "/data"))},
+		{name: "server's name is not known", code: "STO-304", object: "server no-such-host.invalid", slow: slow, job: on("s-noname"), cause: source("s-noname", nfsAt("no-such-host.invalid", "/data"))},
+		{name: "server is stopped", code: "STO-302", object: "server 10.0.0.1", slow: slow, job: on("s-stopped"),
+			cause: func(t *testing.T, f *faultLab) {
+				source("s-stopped", nfs("/data"))(t, f)
+				f.undo(t, "worker1", nfsStart)
+				f.on(t, "worker1", nfsStop)
+			}},
+		{name: "packets are dropped", code: "STO-301", object: "server 10.0.0.1", slow: slow, job: on("s-dropped"),
+			cause: func(t *testing.T, f *faultLab) {
+				source("s-dropped", nfs("/data"))(t, f)
+				f.undo(t, "worker1", allowNFS)
+				f.on(t, "worker1", dropNFS)
+			}},
+	}
+}

@@ -1,0 +1,168 @@
+package system
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestWaitingJobsExplainThemselves causes every fault of the catalogue that can be caused here, and looks at what the user is told.
+func TestWaitingJobsExplainThemselves(t *testing.T) {
+	need(t)
+	c := laboratory(t)
+	f := &faultLab{cluster: c}
+	c.paictl(t, "user", "create", "alice", "--password-file", writeFile(t, "alice.password", "alice-in-wonderland\n"))
+	c.signIn(t, "alice", "alice-in-wonderland")
+	for _, group := range []struct {
+		name   string
+		faults []fault
+	}{
+		{"claims", claimFaults()}, {"workers", workerFaults()}, {"exports", exportFaults()}, {"tasks", taskFaults()}, {"servers", serverFaults()},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, fault := range group.faults {
+				t.Run(fault.name, func(t *testing.T) { f.show(t, fault) })
+			}
+		})
+	}
+	f.report(t)
+}
+
+// fault is something that keeps a job from running.
+type fault struct {
+	name   string
+	cause  func(t *testing.T, f *faultLab) // undone by t.Cleanup
+	job    task
+	after  func(t *testing.T, f *faultLab, job string) // once the job is submitted
+	code   string
+	object string // the thing at fault, as the user is told it
+	slow   string // why it may take 45 seconds; "" for 15
+}
+
+// task is a job of one task.
+type task struct {
+	storages []string
+	image    string
+	cpu, gpu int
+	memory   int
+	command  string
+	retries  int
+}
+
+// faultLab makes faults, and keeps how long it took until they were explained.
+type faultLab struct {
+	*cluster
+	rows []string
+	jobs int
+}
+
+type explanation struct {
+	State    string
+	Findings []struct{ Code, Object, Message, Fix, Line, Evidence string }
+}
+
+// show causes a fault, submits a job, and asks until the expected code, with the right thing at fault, comes first.
+func (f *faultLab) show(t *testing.T, x fault) {
+	if x.cause != nil {
+		x.cause(t, f)
+	}
+	f.jobs++
+	job := fmt.Sprintf("fault-%d", f.jobs)
+	began := time.Now()
+	f.paictl(t, "job", "submit", writeFile(t, job+".yaml", x.job.document(job))).mustSucceed(t, "submit")
+	t.Cleanup(func() { f.paictl(t, "job", "delete", "--yes", job) })
+	if x.after != nil {
+		x.after(t, f, job)
+	}
+	limit := 15 * time.Second
+	if x.slow != "" {
+		limit = 45 * time.Second
+	}
+	var last explanation
+	for {
+		last = f.explain(t, job)
+		if len(last.Findings) > 0 && last.Findings[0].Code == x.code && last.Findings[0].Object == x.object {
+			break
+		}
+		if time.Since(began) > 3*limit {
+			break
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	took := time.Since(began)
+	if len(last.Findings) == 0 {
+		t.Fatalf("nothing is said about a job that is %s, want %s about %s", last.State, x.code, x.object)
+	}
+	first := last.Findings[0]
+	if first.Code != x.code || first.Object != x.object {
+		t.Fatalf("the user is told %q about %s, want %s about %s; evidence: %s", first.Line, first.Object, x.code, x.object, first.Evidence)
+	}
+	if listed := f.paictl(t, "job", "list", "--keyword", job).out; !strings.Contains(listed, x.code) {
+		t.Errorf("the list does not say it:\n%s", listed)
+	}
+	late := ""
+	if took > limit {
+		late = fmt.Sprintf("  LATER THAN %s", limit)
+	}
+	f.rows = append(f.rows, fmt.Sprintf("%-8s %5.1f s  %-46s %s%s", x.code, took.Seconds(), x.name, first.Line, late))
+}
+
+func (f *faultLab) explain(t *testing.T, job string) explanation {
+	t.Helper()
+	var e explanation
+	r := f.paictl(t, "job", "explain", job, "--output", "json")
+	r.mustSucceed(t, "explain")
+	if err := json.Unmarshal([]byte(r.out), &e); err != nil {
+		t.Fatalf("%v: %s", err, r.out)
+	}
+	return e
+}
+
+// report shows what users were told, and after how long.
+func (f *faultLab) report(t *testing.T) {
+	slices.Sort(f.rows)
+	t.Logf("%d faults:\n%s", len(f.rows), strings.Join(f.rows, "\n"))
+}
+
+func (x task) document(name string) string {
+	image, command := x.image, x.command
+	if image == "" {
+		image = "pai.local/busybox:1"
+	}
+	if command == "" {
+		command = "sleep 600"
+	}
+	var storages []string
+	for _, s := range x.storages {
+		storages = append(storages, "{name: "+s+"}")
+	}
+	extras := ""
+	if len(storages) > 0 {
+		extras = "extras: {storages: [" + strings.Join(storages, ", ") + "]}\n"
+	}
+	return fmt.Sprintf(`protocolVersion: 2
+name: %s
+type: job
+prerequisites: [{name: image, type: dockerimage, uri: %q}]
+taskRoles:
+  w:
+    dockerImage: image
+    taskRetryCount: %d
+    resourcePerInstance: {cpu: %d, memoryMB: %d, gpu: %d}
+    commands: [%q]
+%s`, name, image, x.retries, max(x.cpu, 1), max(x.memory, 32), x.gpu, command, extras)
+}
+
+func writeFile(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

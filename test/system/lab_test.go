@@ -1,0 +1,148 @@
+package system
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// laboratory is a cluster whose parts are broken on purpose. PAI_TEST_CLUSTER=STATE_DIR:NAME takes one that runs, for work on these tests.
+func laboratory(t *testing.T) *cluster {
+	t.Helper()
+	var c *cluster
+	if dir, name, ok := strings.Cut(os.Getenv("PAI_TEST_CLUSTER"), ":"); ok {
+		c = &cluster{name: name, dir: dir, env: []string{"PAI_STATE_DIR=" + dir}}
+		c.status(t)
+	} else {
+		c = newCluster(t, "lab")
+		c.up(t, "--workers", "2", "--port", "0", "--kube-port", "0")
+	}
+	c.env = append(c.env, "XDG_CONFIG_HOME="+t.TempDir(), "PAI_SERVER="+c.last.API)
+	c.paictl(t, "login", "--user", c.last.AdminUser, "--password-file", c.last.AdminPasswordFile).mustSucceed(t, "login")
+	return c
+}
+
+// signIn signs a user in, whose jobs the next commands are about.
+func (c *cluster) signIn(t *testing.T, user, password string) {
+	t.Helper()
+	c.paictl(t, "login", "--user", user, "--password-file", writeFile(t, "password", password+"\n")).mustSucceed(t, "login of "+user)
+}
+
+// asAdmin runs paictl as the administrator.
+func (c *cluster) asAdmin(t testing.TB, args ...string) result {
+	t.Helper()
+	return c.paictl(t, append([]string{"--user", c.last.AdminUser}, args...)...)
+}
+
+// on runs a shell command on a worker.
+func (c *cluster) on(t testing.TB, worker, command string) string {
+	t.Helper()
+	return c.paictl(t, "node", "exec", "--name", c.name, worker, "--", "sh", "-c", command).mustSucceed(t, worker+": "+command).out
+}
+
+// undo runs something when the test ends.
+func (c *cluster) undo(t *testing.T, worker, command string) {
+	t.Cleanup(func() { c.paictl(t, "node", "exec", "--name", c.name, worker, "--", "sh", "-c", command) })
+}
+
+// claim is a storage: a volume, unless its source is empty, and the claim for it.
+type claim struct {
+	name   string
+	source string // of the volume, as YAML
+	// What differs from what fits.
+	volume, spec, options, labels string
+}
+
+// declare makes a storage and grants it to everybody.
+func (f *faultLab) declare(t *testing.T, x claim) {
+	t.Helper()
+	var manifest strings.Builder
+	if x.source != "" {
+		fmt.Fprintf(&manifest, `apiVersion: v1
+kind: PersistentVolume
+metadata: {name: %[1]s-pv, labels: {storage: %[1]s}}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], persistentVolumeReclaimPolicy: Retain, mountOptions: [%[2]s], %[3]s %[4]s}
+---
+`, x.name, x.options, with(x.volume), x.source)
+	}
+	spec := x.spec
+	if spec == "" {
+		spec = fmt.Sprintf(`storageClassName: "", selector: {matchLabels: {storage: %s}}`, x.name)
+	}
+	if !strings.Contains(spec, "accessModes") {
+		spec += ", accessModes: [ReadWriteMany]"
+	}
+	if !strings.Contains(spec, "resources") {
+		spec += ", resources: {requests: {storage: 1Gi}}"
+	}
+	fmt.Fprintf(&manifest, "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: %s, labels: {%s}}\nspec: {%s}\n", x.name, x.labels, spec)
+	f.apply(t, manifest.String())
+	t.Cleanup(func() {
+		f.asAdmin(t, "storage", "revoke", "default", x.name)
+		f.kubectl(t, "delete", "pvc", x.name, "--wait=false", "--ignore-not-found")
+		f.kubectl(t, "delete", "pv", x.name+"-pv", "--wait=false", "--ignore-not-found")
+	})
+	eventually(t, 20*time.Second, "grant of "+x.name, func() bool { return f.asAdmin(t, "storage", "grant", "default", x.name).code == 0 })
+}
+
+// with puts a comma after fields that are there.
+func with(fields string) string {
+	if fields == "" {
+		return ""
+	}
+	return fields + ","
+}
+
+// bound waits until a storage can be used.
+func (f *faultLab) bound(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, 20*time.Second, name+" is bound", func() bool {
+		return f.kubectl(t, "get", "pvc", name, "-o", "jsonpath={.status.phase}").out == "Bound"
+	})
+}
+
+// nfs is the source of a volume on the storage server.
+func nfs(path string) string { return nfsAt("10.0.0.1", path) }
+
+func nfsAt(server, path string) string {
+	return fmt.Sprintf("nfs: {server: %q, path: %q}", server, path)
+}
+
+const version41 = "nfsvers=4.1"
+
+// hide takes a program off both workers.
+func (f *faultLab) hide(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, worker := range []string{"worker1", "worker2"} {
+		for _, p := range programs {
+			f.undo(t, worker, fmt.Sprintf("test ! -e %[1]s.hidden || mv %[1]s.hidden %[1]s", p))
+			f.on(t, worker, fmt.Sprintf("mv %[1]s %[1]s.hidden", p))
+		}
+	}
+}
+
+// Commands about the NFS server, which runs on worker1.
+const (
+	nfsStop  = "SVDIR=/etc/pai/service sv -w 20 stop nfs-server"
+	nfsStart = "SVDIR=/etc/pai/service sv start nfs-server; SVDIR=/etc/pai/service sv restart nfs-server"
+	dropNFS  = "iptables -I INPUT -p tcp --dport 2049 -j DROP"
+	allowNFS = "while iptables -D INPUT -p tcp --dport 2049 -j DROP 2>/dev/null; do :; done"
+)
+
+// export serves a directory of worker1 with options of Ganesha's own, until the test ends.
+func (f *faultLab) export(t *testing.T, id int, name, prepare, options string) {
+	t.Helper()
+	const config = "/etc/ganesha/ganesha.conf"
+	f.undo(t, "worker1", fmt.Sprintf("test ! -e %[1]s.before || mv %[1]s.before %[1]s; %[2]s", config, nfsStart))
+	f.on(t, "worker1", fmt.Sprintf(`set -e; mkdir -p /share/%[1]s; %[2]s
+test -e %[3]s.before || cp %[3]s %[3]s.before
+cat >> %[3]s <<'END'
+EXPORT { Export_Id = %[4]d; Path = "/share/%[1]s"; Pseudo = "/%[1]s"; Filesystem_Id = %[4]d.%[4]d; Protocols = 4; Transports = TCP; SecType = sys; %[5]s FSAL { Name = VFS; } }
+END
+%[6]s`, name, prepare, config, id, options, nfsStart))
+	eventually(t, 30*time.Second, "export "+name, func() bool {
+		return strings.Contains(f.on(t, "worker1", "SVDIR=/etc/pai/service sv status nfs-server"), "run:")
+	})
+}
