@@ -154,8 +154,9 @@ type Job struct {
 	Stopped        bool // somebody stopped it, or wants it to
 	Attempt        int  // which one this is, from 0; a job that failed is tried again as often as its document says
 	Priority       string
-	Tags           []string // sorted
-	Finding        *Finding // why it waits, or failed: the first of its diagnosis; nil when there is nothing to say
+	Tags           []string      // sorted
+	Storages       []StorageName // that it mounts, in the order of the document
+	Finding        *Finding      // why it waits, or failed: the first of its diagnosis; nil when there is nothing to say
 	Roles          []RoleStatus
 }
 

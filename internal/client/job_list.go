@@ -164,4 +164,3 @@ func (c *Client) Diagnosis(ctx context.Context, id pai.JobID) (out Diagnosis, er
 	_, err = c.do(ctx, call{method: http.MethodGet, path: jobPath(id) + "/diagnosis"}, &out)
 	return out, err
 }
-

@@ -114,15 +114,13 @@ func (c *crowd) grantOrRevoke(t *testing.T, i int) {
 	c.mu.Unlock()
 	change, granted := (*client.Client).GrantStorage, true
 	if known && was {
-		change, granted = revokeStorage, false
+		granted = false
+		change = func(c *client.Client, ctx context.Context, group pai.GroupName, storage pai.StorageName) (client.Grant, error) {
+			return c.RevokeStorage(ctx, group, storage, false)
+		}
 	}
 	_, err := change(c.client(t), context.Background(), crowdGroup, name)
 	c.answered(t, err, func() { c.grants[name] = granted })
-}
-
-// revokeStorage revokes and leaves jobs alone.
-func revokeStorage(c *client.Client, ctx context.Context, group pai.GroupName, storage pai.StorageName) (client.Grant, error) {
-	return c.RevokeStorage(ctx, group, storage, false)
 }
 
 // answered notes what came of a write.

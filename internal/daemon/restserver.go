@@ -58,6 +58,7 @@ type restServer struct {
 	signOn            signOnFlags
 	proxies           peer.Proxies
 	declarationGrace  time.Duration // as in [kube.Options]
+	taskInit          string
 
 	stdout   io.Writer
 	log      *slog.Logger
@@ -126,6 +127,7 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.BoolVar(&s.acceptShortKey, "accept-short-signing-key", false, "sign tokens with a key of less than 32 bytes, taken over from the original")
 	f.StringVar(&s.virtualClusters, "virtual-clusters", "", "YAML `file` that says what is guaranteed to which virtual cluster")
 	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
+	f.StringVar(&s.taskInit, "task-init-image", "pai.local/task-init:1", "container `image` that makes personal folders before tasks start")
 	f.Func("trusted-proxies", "`addresses` and networks, with commas between them, whose X-Forwarded-For counts", func(text string) (err error) {
 		s.proxies, err = peer.ParseProxies(text)
 		return err
@@ -162,7 +164,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	}
 	cluster, err := kube.New(client, kube.Options{
 		JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, VirtualClusters: shares, Log: s.log,
-		DeclarationGrace: s.declarationGrace, Follower: s.follower,
+		DeclarationGrace: s.declarationGrace, Follower: s.follower, Ask: askServer, TaskInit: s.taskInit,
 	})
 	if err != nil {
 		return err

@@ -144,7 +144,8 @@ const (
 	ProbeRefused     ProbeResult = "refused"
 	ProbeUnreachable ProbeResult = "unreachable"
 	ProbeNoName      ProbeResult = "no name"
-	ProbeSilent      ProbeResult = "silent" // it takes connections and does not answer
+	ProbeVersion     ProbeResult = "version" // it speaks other versions of the protocol
+	ProbeSilent      ProbeResult = "silent"  // it takes connections and does not answer
 )
 
 // Node is a worker.

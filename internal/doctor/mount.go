@@ -198,7 +198,7 @@ var signs = []sign{
 	on(`(?i)Connection timed out|Host is down|mount error\((?:110|112|115)\)|Operation now in progress`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(serverTimeout, s, node, serverFix(s), "server %s does not answer", s.Server)
 	}),
-	on(`(?i)requested NFS version or transport protocol is not supported|Protocol not supported|vers=\S+ mount option|mount error\(95\)|Program not registered|Protocol not available`, nil, func(s Storage, node string, _ []string) pai.Finding {
+	on(`(?i)requested NFS version or transport protocol is not supported|rpc\.statd is not running|Protocol not supported|vers=\S+ mount option|mount error\(95\)|Program not registered|Protocol not available`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(protocolVersion, s, node, "correct nfsvers= or vers= in the mount options of volume "+s.Volume, "server %s does not speak the version of the protocol that the volume asks for", s.Server)
 	}),
 	on(`(?i)incorrect mount option|invalid mount option|unknown (?:mount )?option|bad option|Invalid argument|mount error\(22\)`, nil, func(s Storage, node string, _ []string) pai.Finding {
@@ -362,6 +362,8 @@ func (d *diagnosis) probed(s Storage, node string) (pai.Finding, bool) {
 		f = serverRefused.finding(object, serverFix(s), "%s cannot be reached by node %s: server %s refuses connections", describe(s), node, s.Server)
 	case ProbeUnreachable:
 		f = serverUnreachable.finding(object, "correct the address in volume "+s.Volume+", or mend the network", "%s cannot be reached by node %s: there is no way to server %s", describe(s), node, s.Server)
+	case ProbeVersion:
+		f = protocolVersion.finding("volume "+s.Volume, "correct nfsvers= or vers= in the mount options of volume "+s.Volume, "%s cannot be mounted by node %s: server %s does not speak the version of the protocol that the volume asks for", describe(s), node, s.Server)
 	case ProbeNoName:
 		f = serverName.finding(object, "correct the server in volume "+s.Volume+", or DNS", "%s cannot be reached by node %s: the name %s is not known", describe(s), node, s.Server)
 	default:

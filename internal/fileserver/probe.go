@@ -17,7 +17,7 @@ import (
 const (
 	rpcCall, rpcVersion           = 0, 2
 	nfsProgram, nfsVersion        = 100003, 4
-	procCompound                  = 1
+	procNull, procCompound        = 0, 1
 	authNone, authSys             = 0, 1
 	opGetAttr, opLookup           = 9, 15
 	opPutRootFH                   = 24

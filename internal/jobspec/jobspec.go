@@ -36,6 +36,7 @@ func Parse(source []byte) (pai.JobSpec, error) {
 	}
 	r := &reader{anchors: anchorsIn(root)}
 	spec := r.job(root)
+	spec.Document = source
 	return spec, r.err()
 }
 

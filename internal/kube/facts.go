@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"cmp"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,15 +69,29 @@ func (c *Cluster) storageFacts(m specs.KeptMount) doctor.Storage {
 			s.Secret = c.namespace + "/" + v.secretName
 		}
 	}
-	s.Server, s.Export, s.Address = serverOf(v)
+	s.Server, s.Export, _ = serverOf(v)
 	s.HostLocal = v.kind == pai.StorageHostPath || v.kind == pai.StorageLocal
 	if s.HostLocal {
 		s.Export = v.data["path"]
 	}
-	if c.probes != nil && s.Address != "" {
-		s.Probe = c.probes.known(s.Type, s.Address)
+	if at, ok := c.serverFor(m.Storage); ok && c.probes != nil {
+		s.Address, s.Probe = at.Address, c.probes.known(at)
 	}
 	return s
+}
+
+// serverFor is the file server of a storage, if it has one that can be asked.
+func (c *Cluster) serverFor(name pai.StorageName) (Server, bool) {
+	cl, ok := c.claims.get(string(name))
+	if !ok || cl.volume == "" {
+		return Server{}, false
+	}
+	v, ok := c.volumes.get(cl.volume)
+	if !ok {
+		return Server{}, false
+	}
+	_, _, address := serverOf(v)
+	return Server{Kind: v.kind, Address: address, Version: versionIn(v.openOptions)}, address != ""
 }
 
 // Ports of file services.
@@ -101,16 +117,33 @@ func serverOf(v volume) (server, export, address string) {
 	return "", "", ""
 }
 
+// versionIn is the major version of NFS that mount options ask for; 0 when they do not.
+func versionIn(options []string) int {
+	for _, name := range []string{"nfsvers=", "vers="} {
+		if text := optionIn(options, name); text != "" {
+			major, _, _ := strings.Cut(text, ".")
+			version, _ := strconv.Atoi(major)
+			return version
+		}
+	}
+	return 0
+}
+
 // portIn is the port that mount options ask for.
 func portIn(options []string, otherwise string) string {
+	return cmp.Or(optionIn(options, "port="), otherwise)
+}
+
+// optionIn is the value of a mount option.
+func optionIn(options []string, name string) string {
 	for _, option := range options {
 		for part := range strings.SplitSeq(option, ",") {
-			if port, ok := strings.CutPrefix(strings.TrimSpace(part), "port="); ok {
-				return port
+			if value, ok := strings.CutPrefix(strings.TrimSpace(part), name); ok {
+				return value
 			}
 		}
 	}
-	return otherwise
+	return ""
 }
 
 // nodeFacts is what is known about the workers. It is made anew only when one of them has changed.

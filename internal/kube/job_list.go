@@ -177,7 +177,7 @@ func (b *board) askServers() {
 		return
 	}
 	const patience = 5 * time.Second
-	servers := map[server]bool{}
+	servers := map[Server]bool{}
 	b.mu.Lock()
 	var slow []pai.JobID
 	for _, e := range b.entries {

@@ -145,14 +145,16 @@ func (c *Cluster) Diagnose(ctx context.Context, id pai.JobID) (pai.Diagnosis, er
 func (p taskPod) usesStorages() bool { return p.node != "" && !p.state.Done() }
 
 // serversOf are the file servers of a job's storages.
-func (c *Cluster) serversOf(a attempt) []server {
-	var out []server
+func (c *Cluster) serversOf(a attempt) []Server {
+	var out []Server
 	for _, m := range a.mounts {
-		if s := c.storageFacts(m); s.Address != "" {
-			out = append(out, server{s.Type, s.Address})
+		if s, ok := c.serverFor(m.Storage); ok {
+			out = append(out, s)
 		}
 	}
-	slices.SortFunc(out, func(a, b server) int { return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.kind, b.kind)) })
+	slices.SortFunc(out, func(a, b Server) int {
+		return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Version, b.Version))
+	})
 	return slices.Compact(out)
 }
 

@@ -281,7 +281,7 @@ func taskOf(t *testing.T, c *Cluster, id pai.JobID, role string, phase corev1.Po
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: job.Name + "-0-x", Labels: map[string]string{specs.JobLabel: specs.Key(id)},
 			OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: job.Name, UID: job.UID}},
-			Annotations: map[string]string{specs.RoleAnnotation: role, indexAnnotation: "0"}},
+			Annotations:     map[string]string{specs.RoleAnnotation: role, indexAnnotation: "0"}},
 		Status: corev1.PodStatus{Phase: phase},
 	}
 }

@@ -13,8 +13,18 @@ import (
 	"github.com/pai-storage/pai-storage/internal/doctor"
 )
 
-// Ask asks a file server whether it is there. Its error says why not.
-type Ask func(ctx context.Context, kind pai.StorageType, address string) error
+// Ask asks a file server whether it is there. Its error says why not; [ErrVersion] that it is there and speaks another version.
+type Ask func(ctx context.Context, s Server) error
+
+// ErrVersion is for implementations of [Ask].
+var ErrVersion = errors.New("the server speaks another version of the protocol")
+
+// Server is a file server that jobs wait for.
+type Server struct {
+	Kind    pai.StorageType
+	Address string // host:port
+	Version int    // of the protocol, as the volume asks for it; 0 when it does not
+}
 
 // How the REST server asks file servers.
 const (
@@ -23,12 +33,6 @@ const (
 	askHolds   = 20 * time.Second // an answer counts so long
 	askAtOnce  = 16               // servers
 )
-
-// server is a file server.
-type server struct {
-	kind    pai.StorageType
-	address string
-}
 
 // prober asks file servers, each at most once at a time, and remembers for a while what they said. A server that hangs costs nothing but
 // its own question.
@@ -39,19 +43,19 @@ type prober struct {
 
 	slots chan struct{}
 	mu    sync.Mutex
-	said  map[server]*doctor.Probe
-	wait  map[server]chan struct{} // questions under way
+	said  map[Server]*doctor.Probe
+	wait  map[Server]chan struct{} // questions under way
 }
 
 func newProber(ask Ask, now func() time.Time, changed func()) *prober {
-	return &prober{ask: ask, now: now, changed: changed, slots: make(chan struct{}, askAtOnce), said: map[server]*doctor.Probe{}, wait: map[server]chan struct{}{}}
+	return &prober{ask: ask, now: now, changed: changed, slots: make(chan struct{}, askAtOnce), said: map[Server]*doctor.Probe{}, wait: map[Server]chan struct{}{}}
 }
 
 // known is what a server said lately; nil when it was not asked.
-func (p *prober) known(kind pai.StorageType, address string) *doctor.Probe {
+func (p *prober) known(s Server) *doctor.Probe {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if said := p.said[server{kind, address}]; said != nil && p.now().Sub(said.At) < askHolds {
+	if said := p.said[s]; said != nil && p.now().Sub(said.At) < askHolds {
 		return said
 	}
 	return nil
@@ -59,7 +63,7 @@ func (p *prober) known(kind pai.StorageType, address string) *doctor.Probe {
 
 // start asks a server unless that was done a moment ago. It returns a channel that is closed with the answer; nil when there is nothing to
 // wait for.
-func (p *prober) start(s server) <-chan struct{} {
+func (p *prober) start(s Server) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if under := p.wait[s]; under != nil {
@@ -74,12 +78,12 @@ func (p *prober) start(s server) <-chan struct{} {
 	return done
 }
 
-func (p *prober) question(s server, done chan struct{}) {
+func (p *prober) question(s Server, done chan struct{}) {
 	p.slots <- struct{}{}
 	defer func() { <-p.slots }()
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	answer := probeResult(p.ask(ctx, s.kind, s.address))
+	answer := probeResult(p.ask(ctx, s))
 	answer.At = p.now()
 	p.mu.Lock()
 	before := p.said[s]
@@ -97,8 +101,8 @@ func (p *prober) question(s server, done chan struct{}) {
 	}
 }
 
-// askAll asks servers side by side, and waits for their answers as long as one may take.
-func (p *prober) askAll(ctx context.Context, servers []server) {
+// askAll asks Servers side by side, and waits for their answers as long as one may take.
+func (p *prober) askAll(ctx context.Context, servers []Server) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout+500*time.Millisecond)
 	defer cancel()
 	var under []<-chan struct{}
@@ -124,6 +128,8 @@ func probeResult(err error) doctor.Probe {
 	switch {
 	case err == nil:
 		return doctor.Probe{Result: doctor.ProbeOK}
+	case errors.Is(err, ErrVersion):
+		p.Result = doctor.ProbeVersion
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		p.Result = doctor.ProbeNoName
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -52,6 +52,9 @@ func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, b
 func (a attempt) status(now time.Time) pai.Job {
 	j := pai.Job{ID: a.id, UID: a.uid, Object: a.name, VirtualCluster: a.virtualCluster, Submitted: a.created, Priority: a.priority, Attempt: a.number,
 		Stopped: a.stoppedByUser()}
+	for _, m := range a.mounts {
+		j.Storages = append(j.Storages, m.Storage)
+	}
 	for _, size := range a.record.roles {
 		role := pai.RoleStatus{Name: size.Name}
 		for i := range size.Instances {

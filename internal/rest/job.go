@@ -37,6 +37,9 @@ type jobDetail struct {
 	JobStatus jobStatus           `json:"jobStatus"`
 	TaskRoles map[string]taskRole `json:"taskRoles"`
 	DebugID   string              `json:"debugId" doc:"The name of the job's record in Kubernetes"`
+	Priority  *string             `json:"jobPriority"`
+	Storages  []string            `json:"storages" doc:"What it mounts"`
+	Finding   *finding            `json:"finding" doc:"Why it waits, or failed: the first of its diagnosis"`
 }
 
 type jobStatus struct {
@@ -112,6 +115,10 @@ func (s *Server) jobOperations() {
 		OperationID: "getJob", Method: http.MethodGet, Path: prefix + "/jobs/{framework}", Tags: []string{"job"},
 		Summary: "Get a job as it is now. Its owner and administrators only.",
 	}, s.getJob)
+	s.jobListOperations()
+	s.jobDetailOperations()
+	s.jobChangeOperations()
+	s.diagnosisOperations()
 }
 
 // yamlTypes are the content types that clients send a job document as.
@@ -129,7 +136,7 @@ func (s *Server) createJob(ctx context.Context, in *createJobInput) (*createJobO
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.services.Jobs.Submit(ctx, pai.Submission{Spec: spec, Source: in.RawBody})
+	id, err := s.services.Jobs.Submit(ctx, pai.Submission{Spec: spec, Source: spec.Document})
 	if err != nil {
 		return nil, err
 	}
@@ -163,9 +170,14 @@ func (s *Server) jobID(ctx context.Context, text string) (pai.JobID, error) {
 }
 
 func detailOf(j pai.Job) jobDetail {
-	out := jobDetail{Name: string(j.ID.Name), Tags: []string{}, DebugID: j.Object, TaskRoles: map[string]taskRole{}}
+	out := jobDetail{Name: string(j.ID.Name), Tags: list(j.Tags), DebugID: j.Object, Priority: optional(j.Priority), Storages: []string{},
+		Finding: findingOf(j.Finding), TaskRoles: map[string]taskRole{}}
+	for _, name := range j.Storages {
+		out.Storages = append(out.Storages, string(name))
+	}
 	out.JobStatus = jobStatus{
-		Username: string(j.ID.User), State: string(j.State), SubState: subState(j.State), ExecutionType: "START",
+		Username: string(j.ID.User), State: string(j.State), SubState: subState(j.State), ExecutionType: executionType(j.Stopped),
+		Retries: j.Attempt, RetryDetails: retryDetails{User: j.Attempt}, AttemptID: j.Attempt,
 		SubmissionTime: millis(j.Submitted), CreatedTime: millis(j.Submitted), LaunchedTime: millis(j.Started), CompletedTime: millis(j.Completed),
 		AttemptState: string(j.State), AppID: j.UID, AppCreated: millis(j.Submitted), AppLaunched: millis(j.Started), AppCompleted: millis(j.Completed),
 		AppExitCode: j.ExitCode, VirtualCluster: j.VirtualCluster, Message: j.Message,
@@ -181,17 +193,17 @@ func detailOf(j pai.Job) jobDetail {
 	for _, role := range j.Roles {
 		tr := taskRole{Status: taskRoleStatus{Name: role.Name}, Statuses: []taskStatus{}}
 		for _, t := range role.Tasks {
-			tr.Statuses = append(tr.Statuses, taskStatusOf(j.ID, role.Name, t))
+			tr.Statuses = append(tr.Statuses, taskStatusOf(j.ID, j.Attempt, role.Name, t))
 		}
 		out.TaskRoles[role.Name] = tr
 	}
 	return out
 }
 
-func taskStatusOf(id pai.JobID, role string, t pai.TaskStatus) taskStatus {
+func taskStatusOf(id pai.JobID, attempt int, role string, t pai.TaskStatus) taskStatus {
 	return taskStatus{
 		Index: t.Index, UID: t.UID, State: string(t.State), ContainerID: optional(t.UID), IP: optional(t.IP), Node: optional(t.Node),
-		Ports: map[string]int{}, Log: logListPath(id, role, t), ExitCode: t.ExitCode, Diagnostics: optional(t.Message),
+		Ports: map[string]int{}, Log: logListPath(id, attempt, role, t.Index, t.Retries), ExitCode: t.ExitCode, Diagnostics: optional(t.Message),
 		Retries: t.Retries, Accountable: t.Retries, CreatedTime: millis(t.Created), LaunchedTime: millis(t.Started), CompletedTime: millis(t.Completed),
 		AttemptID: t.Retries, AttemptState: string(t.State),
 	}

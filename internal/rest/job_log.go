@@ -58,8 +58,9 @@ func (s *Server) logOperations() {
 	}, s.getLogList)
 }
 
-func logListPath(id pai.JobID, role string, t pai.TaskStatus) string {
-	return fmt.Sprintf("%s/attempts/0/taskRoles/%s/taskIndex/%d/attempts/%d/logs", jobPath(id), role, t.Index, t.Retries)
+// logListPath is where the logs of one try at a task are listed.
+func logListPath(id pai.JobID, attempt int, role string, task, try int) string {
+	return fmt.Sprintf("%s/attempts/%d/taskRoles/%s/taskIndex/%d/attempts/%d/logs", jobPath(id), attempt, role, task, try)
 }
 
 func (s *Server) getLog(ctx context.Context, in *logInput) (*huma.StreamResponse, error) {
@@ -136,7 +137,7 @@ func (s *Server) getLogList(ctx context.Context, in *logListInput) (*logListOutp
 			if role.Name != in.TaskRole || strconv.Itoa(t.Index) != in.TaskIndex {
 				continue
 			}
-			if in.JobAttempt != "0" || strconv.Itoa(t.Retries) != in.TaskAttempt {
+			if in.JobAttempt != strconv.Itoa(job.Attempt) || strconv.Itoa(t.Retries) != in.TaskAttempt {
 				return nil, pai.Errorf(pai.NoTaskLogError, "Log of task is not found: only the latest attempt has one.")
 			}
 			query := url.Values{"taskRole": {role.Name}, "taskIndex": {in.TaskIndex}}

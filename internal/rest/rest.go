@@ -55,6 +55,7 @@ type Server struct {
 	metrics  *metrics
 	mux      *http.ServeMux
 	handler  http.Handler
+	jobTexts jobTexts
 }
 
 // New makes the API of the services, which must be guarded.
