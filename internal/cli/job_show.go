@@ -66,6 +66,9 @@ func storagesOf(ctx context.Context, c *client.Client, id pai.JobID) ([]string, 
 
 func printJob(s *Streams, id pai.JobID, j client.Job, storages []string) error {
 	st := j.JobStatus
+	if st.Message == findingLine(j.Finding) {
+		st.Message = "" // it stands below, with everything else that is known of it
+	}
 	rows := [][]string{
 		{"job", id.String()}, {"state", string(st.State)}, {"message", st.Message}, {"virtual cluster", st.VirtualCluster}, {"priority", j.JobPriority},
 		{"storages", strings.Join(storages, ", ")}, {"tags", strings.Join(j.Tags, ", ")}, {"attempt", attemptText(st.AttemptID)},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	batchv1 "k8s.io/api/batch/v1"
@@ -31,11 +32,25 @@ func TestMain(m *testing.M) {
 // Besides the usual commands, scripts have "finish USER JOB CODE", which lets the job's tasks end, "mode 0600 FILE", which checks
 // permissions, and "token USER FILE", which signs a user in elsewhere.
 func TestScripts(t *testing.T) {
+	runScripts(t, "script", func(tb testing.TB, env *testscript.Env) *servertest.Server { return servertest.Start(tb, nil) })
+}
+
+// TestJobScripts runs those in testdata/jobs, where the jobs are those of [someJobs], in states that no in-memory Kubernetes comes to.
+//
+// They also have "become USER JOB STATE", which changes one.
+func TestJobScripts(t *testing.T) {
+	runScripts(t, "jobs", func(tb testing.TB, env *testscript.Env) *servertest.Server {
+		jobs := someJobs()
+		env.Values["jobs"] = jobs
+		return servertest.StartJobs(tb, nil, jobs)
+	})
+}
+
+func runScripts(t *testing.T, dir string, start func(testing.TB, *testscript.Env) *servertest.Server) {
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+		Dir: filepath.Join("testdata", dir),
 		Setup: func(env *testscript.Env) error {
-			tb := env.T().(testing.TB)
-			s := servertest.Start(tb, nil)
+			s := start(env.T().(testing.TB), env)
 			env.Values["server"] = s
 			env.Setenv("PAI_SERVER", s.URL)
 			env.Setenv("HOME", env.WorkDir)
@@ -47,8 +62,49 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"finish": finish, "mode": mode, "token": writeToken},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "finish": finish, "mode": mode, "token": writeToken},
 	})
+}
+
+// someJobs are one of alice's in each of several states, and one of bob's. The later in the list, the older.
+func someJobs() *servertest.Jobs {
+	jobs := &servertest.Jobs{}
+	code := 3
+	mount := pai.Finding{
+		Code: "STO-301", Object: "node worker2", Message: "node worker2 cannot mount storage readonly\x1b[31m", Fix: "run: apt-get install nfs-common", Who: pai.FixedByAdministrator,
+		Tasks: []string{"worker[0]", "worker[1]"}, Evidence: "mount failed\nexit status 32\n", Since: time.Now(),
+	}
+	ended := pai.Finding{Code: "JOB-201", Message: "task worker[0] ended with exit code 3", Fix: "see its log", Who: pai.FixedByUser}
+	for i, r := range []servertest.Record{
+		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "stuck"}, State: pai.JobWaiting, Priority: "prod", Attempt: 2},
+			Storages: []pai.StorageName{"personal", "readonly"}, Findings: []pai.Finding{mount, {Code: "JOB-101", Message: "the image is pulled", Who: pai.FixedByWaiting}},
+			Config: "name: stuck # as it was\n", Events: []pai.JobEvent{
+				{Role: "worker", Task: 1, Type: "Warning", Reason: "FailedMount", Message: "mount failed", Last: time.Now(), Count: 3},
+				{Task: -1, Type: "Normal", Reason: "Scheduled", Message: "assigned", Last: time.Now(), Count: 1},
+			}},
+		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "train"}, State: pai.JobRunning, Tags: []string{"nightly"}}, Storages: []pai.StorageName{"personal"}, Log: "epoch 1\n"},
+		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "fine"}, State: pai.JobSucceeded}},
+		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "broken"}, State: pai.JobFailed, ExitCode: &code, ExitRole: "worker"}, Findings: []pai.Finding{ended}},
+		{Job: pai.Job{ID: pai.JobID{User: "bob", Name: "own"}, State: pai.JobRunning}},
+	} {
+		r.Job.Submitted, r.Job.VirtualCluster = time.Now().Add(time.Duration(-i)*time.Hour), "default"
+		r.Job.Roles = []pai.RoleStatus{{Name: "worker", Tasks: []pai.TaskStatus{{State: r.Job.State}, {Index: 1, State: r.Job.State}}}}
+		jobs.Put(r)
+	}
+	return jobs
+}
+
+// become changes the state of a job and its tasks, in which nothing stands in its way any more: become USER JOB STATE.
+func become(ts *testscript.TestScript, _ bool, args []string) {
+	jobs := ts.Value("jobs").(*servertest.Jobs)
+	state := pai.JobState(args[2])
+	there := jobs.Change(pai.JobID{User: pai.UserName(args[0]), Name: pai.JobName(args[1])}, func(r *servertest.Record) {
+		r.Job.State, r.Findings = state, nil
+		r.Job.Roles = []pai.RoleStatus{{Name: "worker", Tasks: []pai.TaskStatus{{State: state}, {Index: 1, State: state}}}}
+	})
+	if !there {
+		ts.Fatalf("there is no job %s~%s", args[0], args[1])
+	}
 }
 
 // finish lets every task of a job's first role end with an exit code, as the kubelet and the job controller would say.
@@ -66,7 +122,8 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 	now := metav1.Now()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name + "-0-abcde", Labels: job.Labels, Annotations: map[string]string{
-			specs.RoleAnnotation: "worker", "batch.kubernetes.io/job-completion-index": "0"}},
+			specs.RoleAnnotation: "worker", "batch.kubernetes.io/job-completion-index": "0"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: name, UID: job.UID}}},
 		Spec: corev1.PodSpec{NodeName: "worker1"},
 		Status: corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{
 			Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: "Completed", StartedAt: now, FinishedAt: now}}}}},

@@ -15,14 +15,24 @@ import (
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
-// startJob makes alice's job "train", whose one task runs and says hostile things about itself.
+// startJob makes alice's job "train" in Kubernetes, whose first task runs and says hostile things about itself.
 func startJob(t *testing.T, s *servertest.Server) {
 	t.Helper()
 	id := pai.JobID{User: "alice", Name: "train"}
+	role := pai.TaskRole{Name: "worker", Image: "busybox", Instances: 2, Commands: []string{"true"}}
+	submission := pai.Submission{Owner: id.User, VirtualCluster: "default", Spec: pai.JobSpec{Name: id.Name, TaskRoles: []pai.TaskRole{role}}}
+	if _, err := s.Cluster.Submit(t.Context(), submission); err != nil {
+		t.Fatal(err)
+	}
+	owner, err := s.Kube.BatchV1().Jobs("default").Get(t.Context(), specs.RoleJobName(id, role.Name, 0), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "train-0", Namespace: "default", Labels: map[string]string{specs.JobLabel: specs.Key(id)},
-			Annotations: map[string]string{specs.RoleAnnotation: "worker", "batch.kubernetes.io/job-completion-index": "0"},
+			Annotations:     map[string]string{specs.RoleAnnotation: role.Name, "batch.kubernetes.io/job-completion-index": "0"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: owner.Name, UID: owner.UID}},
 		},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{
 			{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}},
@@ -31,11 +41,6 @@ func startJob(t *testing.T, s *servertest.Server) {
 		}},
 	}
 	if _, err := s.Kube.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	role := pai.TaskRole{Name: "worker", Image: "busybox", Instances: 2, Commands: []string{"true"}}
-	submission := pai.Submission{Owner: id.User, VirtualCluster: "default", Spec: pai.JobSpec{Name: id.Name, TaskRoles: []pai.TaskRole{role}}}
-	if _, err := s.Cluster.Submit(t.Context(), submission); err != nil {
 		t.Fatal(err)
 	}
 }
