@@ -88,8 +88,8 @@ var (
 		"Correct the address in the volume, or mend the network.", admin).slow(noEventYet)
 	serverName = entry("STO-304", "server's name is not known", "The server's name does not resolve to an address.",
 		"Correct the name in the volume, or DNS on the workers.", admin)
-	exportMissing = entry("STO-305", "export not found", "The server answers, and has no such export.",
-		"Correct the path in the volume, or export it on the server.", admin)
+	exportMissing = entry("STO-305", "export not found", "The server answers, and has no such export. Some servers, NFS-Ganesha among them, say the same to clients that may not use an export.",
+		"Correct the path in the volume, or export it on the server, to this worker, too.", admin)
 	accessDenied = entry("STO-306", "server denies access", "The server has the export and does not let this worker mount it.",
 		"Add the worker to the clients of the export.", admin)
 	shareMissing = entry("STO-307", "share not found", "The SMB server answers, and has no such share.",

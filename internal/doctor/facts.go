@@ -92,6 +92,7 @@ type Storage struct {
 	Export    string // what of the server: a path, or a share
 	Address   string // host:port to ask; "" where asking is not possible
 	Driver    string // of FlexVolume or CSI; "" for what the worker does itself
+	CSI       bool   // the driver is one of CSI
 	Secret    string // NAMESPACE/NAME of what it is mounted with; "" without
 	Claim     ClaimFault
 	Events    []Event // about the claim
@@ -158,5 +159,6 @@ type Node struct {
 	CannotMount map[pai.StorageType]bool // what its agent says it cannot mount
 	CanMount    map[pai.StorageType]bool // what its agent says it can
 	Capacity    pai.Quantity
-	Used        pai.Quantity
+	Drivers     []string // CSI drivers that have registered
+	DriversSaid bool     // the worker has said which
 }

@@ -13,6 +13,7 @@ import (
 // worker is about a task that has a worker and has not started there.
 func (d *diagnosis) worker(t Task) {
 	before := len(d.found)
+	d.drivers(t)
 	d.mounts(t)
 	d.containers(t)
 	d.sandbox(t)
@@ -33,6 +34,23 @@ func (d *diagnosis) node(t Task) {
 		f.Evidence, f.Since = n.Reason, n.Since
 		d.add(f, t.Name)
 	}
+}
+
+// drivers is about CSI drivers that the worker does not have. Kubernetes itself waits for them two minutes before it says anything.
+func (d *diagnosis) drivers(t Task) {
+	i := slices.IndexFunc(d.Nodes, func(n Node) bool { return n.Name == t.Node })
+	if i < 0 || !d.Nodes[i].DriversSaid || (t.Sandbox != nil && *t.Sandbox) {
+		return
+	}
+	for _, s := range d.Storages {
+		if s.CSI && !slices.Contains(d.Nodes[i].Drivers, s.Driver) {
+			d.add(noDriver(s, t.Node, s.Driver), t.Name)
+		}
+	}
+}
+
+func noDriver(s Storage, node, driver string) pai.Finding {
+	return cannot(csiMissing, s, node, "install the CSI driver "+driver+", or see why it does not run there: kubectl get csinode "+node, "the CSI driver %s is not registered there", driver)
 }
 
 // mounts is about what the worker says about mounting. Only the latest word on each volume counts.
@@ -173,7 +191,7 @@ var signs = []sign{
 		return cannot(flexMissing, s, node, "install the driver on "+node+" in the kubelet's plugin directory", "its kubelet has no driver %s", driver(s))
 	}),
 	on(`driver name (\S+) not found in the list of registered CSI drivers`, nil, func(s Storage, node string, m []string) pai.Finding {
-		return cannot(csiMissing, s, node, "install the CSI driver "+m[1]+", or see why it does not run there: kubectl get csinode "+node, "the CSI driver %s is not registered there", m[1])
+		return noDriver(s, node, m[1])
 	}),
 	on(`(?i)unknown filesystem type '?"?([a-z0-9]+)|No such device|not supported by kernel`, nil, func(s Storage, node string, m []string) pai.Finding {
 		return cannot(kernelModule, s, node, "run on "+node+": modprobe "+module(s), "its kernel has no %s", module(s))
@@ -220,7 +238,7 @@ var signs = []sign{
 		return cannot(pathMissing, s, node, "create it on "+node, "directory %s does not exist there", s.Export)
 	}),
 	on(`(?i)No such file or directory`, isNFS, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(exportMissing, s, node, "correct the path in volume "+s.Volume+", or export it on the server", "server %s has no export %s", s.Server, s.Export)
+		return cannot(exportMissing, s, node, "correct the path in volume "+s.Volume+", or export it on the server", "server %s has no export %s, or does not show it to this worker", s.Server, s.Export)
 	}),
 	on(`(?i)Read-only file system`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(readOnly, s, node, "set readOnly in the source of volume "+s.Volume+", or let the server allow writing", "the server lets it only read, and the volume says that it may write")

@@ -47,10 +47,8 @@ func ReachTCP(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-// dial connects for as long as the context, or a probe, may take.
+// dial connects for as long as the context may take.
 func dial(ctx context.Context, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {

@@ -62,7 +62,7 @@ func (c *Cluster) storageFacts(m specs.KeptMount) doctor.Storage {
 	if cl.volume == "" || !ok {
 		return s
 	}
-	s.Type, s.Volume, s.Driver = v.kind, v.name, v.driver
+	s.Type, s.Volume, s.Driver, s.CSI = v.kind, v.name, v.driver, v.csi
 	if v.secretName != "" {
 		s.Secret = v.secretNamespace + "/" + v.secretName
 		if v.secretNamespace == "" {
@@ -148,12 +148,15 @@ func optionIn(options []string, name string) string {
 
 // nodeFacts is what is known about the workers. It is made anew only when one of them has changed.
 func (c *Cluster) nodeFacts() []doctor.Node {
-	generation := c.nodes.generation.Load()
+	generation := c.nodes.generation.Load() + c.drivers.generation.Load()
 	if known := c.nodeList.Load(); known != nil && known.generation == generation {
 		return known.list
 	}
 	list := make([]doctor.Node, 0, c.nodes.count())
 	for _, n := range c.nodes.all() {
+		if d, ok := c.drivers.get(n.name); ok {
+			n.fact.Drivers, n.fact.DriversSaid = d.names, true
+		}
 		list = append(list, n.fact)
 	}
 	c.nodeList.Store(&nodeList{generation, list})

@@ -86,6 +86,7 @@ type Cluster struct {
 	chunks  *view[chunk]
 	nodes   *view[node]
 	events  *view[event]
+	drivers *view[drivers]
 
 	board    *board
 	keeper   *keeper
@@ -138,6 +139,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.nodes = newView("node", c.log, parseNode)
 	c.events = newView("event", c.log, parseEvent)
 	c.events.group = func(e event) string { return e.about }
+	c.drivers = newView("CSI node", c.log, parseDrivers)
 	c.taskInit = o.TaskInit
 	c.board, c.keeper = newBoard(c), newKeeper(c)
 	if o.Ask != nil {
@@ -177,6 +179,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{secrets(TokenNamespace, ""), c.tokens},
 		{records, c.records},
 		{events, c.events},
+		{in("", "", "").Storage().V1().CSINodes().Informer(), c.drivers},
 		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -79,6 +80,21 @@ func setType(set *map[pai.StorageType]bool, t string) {
 		*set = map[pai.StorageType]bool{}
 	}
 	(*set)[pai.StorageType(t)] = true
+}
+
+// drivers are the CSI drivers that have registered with a worker.
+type drivers struct{ names []string }
+
+func parseDrivers(obj any) (drivers, error) {
+	n, ok := obj.(*storagev1.CSINode)
+	if !ok {
+		return drivers{}, fmt.Errorf("expected a CSINode, got %T", obj)
+	}
+	var out drivers
+	for _, d := range n.Spec.Drivers {
+		out.names = append(out.names, d.Name)
+	}
+	return out, nil
 }
 
 // quantityOf reads what a list of Kubernetes resources has of what we know. Parts of a core count up.

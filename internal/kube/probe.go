@@ -28,10 +28,10 @@ type Server struct {
 
 // How the REST server asks file servers.
 const (
-	askTimeout = 3 * time.Second  // for an answer
-	askAgain   = 5 * time.Second  // not more often
-	askHolds   = 20 * time.Second // an answer counts so long
-	askAtOnce  = 16               // servers
+	askTimeout = 4500 * time.Millisecond // for an answer; the kernel needs 3 s to find out that nobody has an address
+	askAgain   = 5 * time.Second         // not more often
+	askHolds   = 20 * time.Second        // an answer counts so long
+	askAtOnce  = 16                      // servers
 )
 
 // prober asks file servers, each at most once at a time, and remembers for a while what they said. A server that hangs costs nothing but

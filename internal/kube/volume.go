@@ -27,6 +27,7 @@ type volume struct {
 	// secretNamespace is where that Secret is; "" for the jobs namespace.
 	secretNamespace string
 	driver          string // of FlexVolume or CSI; "" for what the worker does itself
+	csi             bool   // the driver is one of CSI
 	mountOptions    []string
 	openOptions     []string
 
@@ -64,6 +65,9 @@ func parseVolume(obj any) (volume, error) {
 	return v, nil
 }
 
+// azureFileDriver is what Kubernetes mounts azureFile volumes with.
+const azureFileDriver = "file.csi.azure.com"
+
 // describe says what a volume source is.
 func describe(source corev1.PersistentVolumeSource) (volume, error) {
 	var v volume
@@ -72,7 +76,7 @@ func describe(source corev1.PersistentVolumeSource) (volume, error) {
 		v = volume{kind: pai.StorageNFS, openData: pick("server", source.NFS.Server, "path", source.NFS.Path)}
 	case source.AzureFile != nil:
 		v = volume{kind: pai.StorageAzureFile, secretName: source.AzureFile.SecretName,
-			secretNamespace: valueOr(source.AzureFile.SecretNamespace, ""), driver: "file.csi.azure.com", openData: pick("shareName", source.AzureFile.ShareName)}
+			secretNamespace: valueOr(source.AzureFile.SecretNamespace, ""), driver: azureFileDriver, csi: true, openData: pick("shareName", source.AzureFile.ShareName)}
 	case source.HostPath != nil:
 		v = volume{kind: pai.StorageHostPath, openData: pick("path", source.HostPath.Path)}
 	case source.Local != nil:
@@ -111,7 +115,7 @@ func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
 }
 
 func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
-	v := volume{kind: pai.StorageOther, driver: c.Driver, openData: pick("driver", c.Driver)}
+	v := volume{kind: pai.StorageOther, driver: c.Driver, csi: true, openData: pick("driver", c.Driver)}
 	for _, ref := range []*corev1.SecretReference{c.NodeStageSecretRef, c.NodePublishSecretRef} {
 		if ref != nil && v.secretName == "" {
 			v.secretName, v.secretNamespace = ref.Name, ref.Namespace
@@ -129,7 +133,7 @@ func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
 	case "blob.csi.azure.com":
 		v.kind = pai.StorageAzureBlob
 		v.openData = pick("containerName", attribute("containername"), "accountName", attribute("storageaccount", "storageaccountname"))
-	case "file.csi.azure.com":
+	case azureFileDriver:
 		v.kind = pai.StorageAzureFile
 		v.openData = pick("shareName", attribute("sharename"), "accountName", attribute("storageaccount", "storageaccountname"))
 	case "dshuttle":

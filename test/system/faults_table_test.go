@@ -139,7 +139,7 @@ func exportFaults() []fault {
 			cause: source("e-version", nfs("/data"), "nfsvers=3, nolock"), slow: "mount.nfs tries for two minutes; the REST server asks the server itself"},
 		{name: "server denies access", code: "STO-306", object: "storage e-denied", job: on("e-denied"),
 			cause: func(t *testing.T, f *faultLab) {
-				f.export(t, 101, "denied", "", "Access_Type = None; CLIENT { Clients = 10.0.0.99; Access_Type = RW; }")
+				f.export(t, 101, "denied", "", "SecType = krb5; Access_Type = RW; Squash = No_Root_Squash;")
 				f.declare(t, claim{name: "e-denied", source: nfs("/denied"), options: version41})
 			}},
 	}

@@ -102,9 +102,7 @@ func (f *faultLab) show(t *testing.T, x fault) {
 	if first.Code != x.code || first.Object != x.object {
 		t.Fatalf("the user is told %q about %s, want %s about %s; evidence: %s", first.Line, first.Object, x.code, x.object, first.Evidence)
 	}
-	if listed := f.paictl(t, "job", "list", "--keyword", job).out; !strings.Contains(listed, x.code) {
-		t.Errorf("the list does not say it:\n%s", listed)
-	}
+	eventually(t, limit, "the list says "+x.code, func() bool { return strings.Contains(f.paictl(t, "job", "list", "--keyword", job).out, x.code) })
 	late := ""
 	if took > limit {
 		late = fmt.Sprintf("  LATER THAN %s", limit)

@@ -139,7 +139,7 @@ func (f *faultLab) export(t *testing.T, id int, name, prepare, options string) {
 	f.on(t, "worker1", fmt.Sprintf(`set -e; mkdir -p /share/%[1]s; %[2]s
 test -e %[3]s.before || cp %[3]s %[3]s.before
 cat >> %[3]s <<'END'
-EXPORT { Export_Id = %[4]d; Path = "/share/%[1]s"; Pseudo = "/%[1]s"; Filesystem_Id = %[4]d.%[4]d; Protocols = 4; Transports = TCP; SecType = sys; %[5]s FSAL { Name = VFS; } }
+EXPORT { Export_Id = %[4]d; Path = "/share/%[1]s"; Pseudo = "/%[1]s"; Filesystem_Id = %[4]d.%[4]d; Protocols = 4; Transports = TCP; %[5]s FSAL { Name = VFS; } }
 END
 %[6]s`, name, prepare, config, id, options, nfsStart))
 	eventually(t, 30*time.Second, "export "+name, func() bool {
