@@ -15,6 +15,7 @@ help: ## this list
 build: ## the programs, into bin/
 	@mkdir -p bin
 	$(GOBUILD) -o bin/ ./cmd/...
+	$(GOBUILD) -buildvcs=false -o bin/ ./cmd/task-init # part of the workers' image, which is made anew when it changes
 
 up: build ## a local cluster with everything, then the tour (NAME=default UPFLAGS="--workers 2")
 	bin/paictl up --name $(NAME) $(UPFLAGS)

@@ -21,6 +21,7 @@ var allowed = map[string]map[string]string{
 
 	"cmd/paictl":      {"internal/cli": "the program"},
 	"cmd/rest-server": {"internal/daemon": "the program"},
+	"cmd/task-init":   {"internal/taskinit": "the program"},
 
 	"internal/cli": {
 		"":                      "the nouns that people type",

@@ -35,7 +35,7 @@ func (s *supervisor) restServerStep(life context.Context) func(context.Context, 
 		child := proc.New(proc.Spec{
 			Name: "rest-server", Path: s.cfg.RESTServer, Log: s.cfg.path("rest-server.log"),
 			Args: []string{"--kubeconfig", kubeconfig, "--listen", listen,
-				"--bootstrap-admin", AdminUser, "--bootstrap-admin-password-file", s.cfg.AdminPasswordFile()},
+				"--task-init-image", "pai.local/task-init:1", "--bootstrap-admin", AdminUser, "--bootstrap-admin-password-file", s.cfg.AdminPasswordFile()},
 			Ready: answersOK("http://" + listen + "/readyz"),
 		})
 		note("starting rest-server")

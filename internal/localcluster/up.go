@@ -240,7 +240,11 @@ func (u *upper) build(ctx context.Context, note func(string)) (string, error) {
 		return "", err
 	}
 	notes := newParts(note)
-	image := nodeimage.Options{Cache: cache, Log: u.cfg.path("image.log"), Note: notes.part("worker image")}
+	taskInit, err := siblingProgram("task-init")
+	if err != nil {
+		return "", err
+	}
+	image := nodeimage.Options{Cache: cache, Log: u.cfg.path("image.log"), Note: notes.part("worker image"), TaskInit: taskInit}
 	kube := kubebuild.Options{Cache: cache, Log: u.cfg.path("kubernetes.log"), Note: notes.part("Kubernetes")}
 	if os.Getenv(kubebuild.EnvBinDir) == "" {
 		if kube.Source, err = kubebuild.Source(); err != nil {

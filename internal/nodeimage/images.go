@@ -19,42 +19,50 @@ import (
 
 // The container images that every worker has without a registry.
 const (
-	pauseReference   = "pai.local/pause:1"
-	busyboxReference = "pai.local/busybox:1"
+	pauseReference    = "pai.local/pause:1"
+	busyboxReference  = "pai.local/busybox:1"
+	userReference     = "pai.local/busybox-user:1" // busybox, run as a user who is not root
+	taskInitReference = "pai.local/task-init:1"
 )
 
-// writeImages writes both images into one archive, which containerd imports in one go.
-func writeImages(target, pause, busybox string) error {
-	pauseLayer, err := tarFiles(map[string]string{"pause": pause}, nil)
-	if err != nil {
-		return err
-	}
-	pauseImage, err := image(pauseLayer, v1.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"})
-	if err != nil {
-		return err
-	}
-	applets, err := exec.Command(busybox, "--list").Output()
+// imagePrograms are the files of the images.
+type imagePrograms struct{ pause, busybox, taskInit string }
+
+// writeImages writes all images into one archive, which containerd imports in one go.
+func writeImages(target string, p imagePrograms) error {
+	applets, err := exec.Command(p.busybox, "--list").Output()
 	if err != nil {
 		return fmt.Errorf("list of busybox's commands: %w", err)
 	}
-	busyboxLayer, err := tarFiles(map[string]string{"bin/busybox": busybox}, strings.Fields(string(applets)))
-	if err != nil {
-		return err
-	}
-	busyboxImage, err := image(busyboxLayer, v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin", "HOME=/root"}})
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
+	shell := v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin", "HOME=/root"}}
+	user := shell
+	user.User = "1000:1000"
 	images := map[name.Tag]v1.Image{}
-	for reference, img := range map[string]v1.Image{pauseReference: pauseImage, busyboxReference: busyboxImage} {
-		tag, err := name.NewTag(reference)
+	for _, x := range []struct {
+		reference string
+		program   map[string]string
+		applets   []string
+		config    v1.Config
+	}{
+		{pauseReference, map[string]string{"pause": p.pause}, nil, v1.Config{Entrypoint: []string{"/pause"}, User: "65535:65535"}},
+		{busyboxReference, map[string]string{"bin/busybox": p.busybox}, strings.Fields(string(applets)), shell},
+		{userReference, map[string]string{"bin/busybox": p.busybox}, strings.Fields(string(applets)), user},
+		{taskInitReference, map[string]string{"task-init": p.taskInit}, nil, v1.Config{Entrypoint: []string{"/task-init"}}},
+	} {
+		layer, err := tarFiles(x.program, x.applets)
 		if err != nil {
 			return err
 		}
-		images[tag] = img
+		tag, err := name.NewTag(x.reference)
+		if err != nil {
+			return err
+		}
+		if images[tag], err = image(layer, x.config); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
 	}
 	return tarball.MultiWriteToFile(target, images)
 }

@@ -53,9 +53,10 @@ type Image struct{ Kernel, Initrd, Disk string }
 
 // Options say where things are.
 type Options struct {
-	Cache string
-	Log   string
-	Note  func(string)
+	Cache    string
+	Log      string
+	Note     func(string)
+	TaskInit string // the program of the container that makes personal folders
 }
 
 // Debian makes the Debian part; it needs no binaries, so it can run while those are compiled.
@@ -106,8 +107,13 @@ func Ensure(ctx context.Context, o Options, binDir string) (Image, error) {
 var nodePrograms = []string{"kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr"}
 
 func (o Options) imageKey(binDir string) (string, error) {
-	parts := [][]byte{[]byte(o.debian().Key), initrdInit, []byte(strings.Join(diskModules, " ")), []byte(busyboxReference + pauseReference + diskSize)}
-	err := fs.WalkDir(files, "files", func(path string, d fs.DirEntry, err error) error {
+	parts := [][]byte{[]byte(o.debian().Key), initrdInit, []byte(strings.Join(diskModules, " ")), []byte(busyboxReference + pauseReference + userReference + taskInitReference + diskSize)}
+	taskInit, err := os.ReadFile(o.TaskInit)
+	if err != nil {
+		return "", fmt.Errorf("worker image: %w", err)
+	}
+	parts = append(parts, taskInit)
+	err = fs.WalkDir(files, "files", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -141,7 +147,8 @@ func (o Options) assemble(ctx context.Context, dir, debian, binDir string) error
 		func() error { return putFiles(root) },
 		func() error { return putPrograms(root, binDir) },
 		func() error {
-			return writeImages(filepath.Join(root, "usr/lib/pai/images.tar"), filepath.Join(binDir, "pause"), filepath.Join(root, "bin/busybox"))
+			return writeImages(filepath.Join(root, "usr/lib/pai/images.tar"), imagePrograms{
+				pause: filepath.Join(binDir, "pause"), busybox: filepath.Join(root, "bin/busybox"), taskInit: o.TaskInit})
 		},
 		func() error { return copyKernel(root, filepath.Join(dir, "vmlinuz")) },
 		func() error { return o.writeInitrd(ctx, root, dir) },

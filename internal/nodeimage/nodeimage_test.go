@@ -77,7 +77,7 @@ func TestImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive := filepath.Join(dir, "out", "images.tar")
-	if err := writeImages(archive, busybox, busybox); err != nil {
+	if err := writeImages(archive, imagePrograms{pause: busybox, busybox: busybox, taskInit: busybox}); err != nil {
 		t.Fatal(err)
 	}
 	tag, err := name.NewTag(busyboxReference)

@@ -1,4 +1,16 @@
 // Package taskinit makes the personal folders of a task before it starts.
+//
+// Its program runs in a container of its own, as root and with the whole storage mounted, which no image of a user ever has. It makes
+// the user's folder for whom the task will run as, on servers that let root do everything and on those that do not, and it refuses what
+// is no folder of the user's. Its rules:
+//
+//   - No link is followed. What is in the folder already is never touched.
+//   - A folder that can be used by the task stays as it is, whoever owns it.
+//   - What goes wrong is left as a [Failure], which the doctor reads.
+//
+// Example:
+//
+//	failure := taskinit.Folder{Storage: "home", Root: "/pai/storages/0", User: "alice", UID: 1000, GID: 1000}.Make()
 package taskinit
 
 import (
