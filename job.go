@@ -46,6 +46,19 @@ func ParseJobID(s string) (JobID, error) {
 	return JobID{User: u, Name: n}, err
 }
 
+// MayHave says whether the caller may know and change a job: its owner and administrators may. ForbiddenUserError for others,
+// UnauthorizedUserError when nobody is signed in.
+func MayHave(ctx context.Context, id JobID) error {
+	caller, err := CallerFrom(ctx)
+	if err != nil {
+		return err
+	}
+	if caller.User != id.User && !caller.Admin {
+		return Errorf(ForbiddenUserError, "User %s is not allowed to access job %s.", caller.User, id)
+	}
+	return nil
+}
+
 // JobSpec is what a job protocol document (version 2) asks for.
 type JobSpec struct {
 	Name           JobName

@@ -8,18 +8,6 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 )
 
-// ownerOrAdministrator lets those through who may see a job.
-func ownerOrAdministrator(ctx context.Context, id pai.JobID) error {
-	caller, err := pai.CallerFrom(ctx)
-	if err != nil {
-		return err
-	}
-	if caller.User != id.User && !caller.Admin {
-		return pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to access job %s.", caller.User, id)
-	}
-	return nil
-}
-
 // Submit decides whose the job is, where it runs, and what it mounts where, whatever the submission says.
 func (g *guard) Submit(ctx context.Context, s pai.Submission) (pai.JobID, error) {
 	caller, err := pai.CallerFrom(ctx)
@@ -66,7 +54,7 @@ func (g *guard) virtualCluster(ctx context.Context, user pai.UserName, wanted st
 }
 
 func (g *guard) Job(ctx context.Context, id pai.JobID) (pai.Job, error) {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.Job{}, err
 	}
 	return g.next.Jobs.Job(ctx, id)
@@ -89,56 +77,56 @@ func (g *guard) Jobs(ctx context.Context, q pai.JobQuery) (pai.JobPage, error) {
 }
 
 func (g *guard) JobAttempt(ctx context.Context, id pai.JobID, attempt int) (pai.Job, error) {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.Job{}, err
 	}
 	return g.next.Jobs.JobAttempt(ctx, id, attempt)
 }
 
 func (g *guard) JobConfig(ctx context.Context, id pai.JobID) ([]byte, error) {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return nil, err
 	}
 	return g.next.Jobs.JobConfig(ctx, id)
 }
 
 func (g *guard) TaskHistory(ctx context.Context, id pai.JobID, attempt int, role string, task int) (pai.TaskHistory, error) {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.TaskHistory{}, err
 	}
 	return g.next.Jobs.TaskHistory(ctx, id, attempt, role, task)
 }
 
 func (g *guard) JobEvents(ctx context.Context, id pai.JobID) ([]pai.JobEvent, error) {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return nil, err
 	}
 	return g.next.Jobs.JobEvents(ctx, id)
 }
 
 func (g *guard) Diagnose(ctx context.Context, id pai.JobID) (pai.Diagnosis, error) {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.Diagnosis{}, err
 	}
 	return g.next.Jobs.Diagnose(ctx, id)
 }
 
 func (g *guard) StopJob(ctx context.Context, id pai.JobID) error {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return err
 	}
 	return g.next.Jobs.StopJob(ctx, id)
 }
 
 func (g *guard) DeleteJob(ctx context.Context, id pai.JobID) error {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return err
 	}
 	return g.next.Jobs.DeleteJob(ctx, id)
 }
 
 func (g *guard) TagJob(ctx context.Context, id pai.JobID, tag string) error {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return err
 	}
 	if err := pai.CheckTag(tag); err != nil {
@@ -148,14 +136,14 @@ func (g *guard) TagJob(ctx context.Context, id pai.JobID, tag string) error {
 }
 
 func (g *guard) UntagJob(ctx context.Context, id pai.JobID, tag string) error {
-	if err := ownerOrAdministrator(ctx, id); err != nil {
+	if err := pai.MayHave(ctx, id); err != nil {
 		return err
 	}
 	return g.next.Jobs.UntagJob(ctx, id, tag)
 }
 
 func (g *guard) Log(ctx context.Context, r pai.LogRequest) (io.ReadCloser, error) {
-	if err := ownerOrAdministrator(ctx, r.Job); err != nil {
+	if err := pai.MayHave(ctx, r.Job); err != nil {
 		return nil, err
 	}
 	return g.next.Jobs.Log(ctx, r)

@@ -92,7 +92,7 @@ func (d *diagnosis) life() {
 	for _, t := range d.Tasks {
 		before := len(d.found)
 		d.task(t)
-		if len(d.found) == before && t.State == pai.JobWaiting {
+		if len(d.found) == before && t.State == pai.JobWaiting && t.Deleting.IsZero() {
 			d.pending(t)
 		}
 	}

@@ -178,9 +178,12 @@ func (w *canaryWalk) prepare(t *testing.T) {
 		}
 	}
 	w.what[strings.TrimPrefix(authorization(t, w.s, application), "Bearer ")] = "token of alice"
-	resp, text := do(t, w.s, "POST", "/api/v2/jobs", "text/yaml", jobDocument("existing", "extras: {token: "+w.plant("secret of a job")+"}"), w.as(t, "user"))
+	resp, text := do(t, w.s, "POST", "/api/v2/jobs", "text/yaml", jobDocument("existing", ""), w.as(t, "user"))
 	if resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("got %d %s", resp.StatusCode, text)
+	}
+	if err := w.s.Cluster.TagJob(t.Context(), pai.JobID{User: "alice", Name: "existing"}, "never"); err != nil {
+		t.Fatal(err)
 	}
 }
 

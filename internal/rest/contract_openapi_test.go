@@ -126,6 +126,9 @@ func (d *servedDocument) keysBeyond(schema map[string]any, value any, at string)
 	if schema == nil {
 		return []string{fmt.Sprintf("%q is not described", at)}
 	}
+	if either, ok := schema["oneOf"].([]any); ok {
+		return d.keysBeyond(d.ofKind(either, value), value, at)
+	}
 	var out []string
 	switch v := value.(type) {
 	case []any:
@@ -149,6 +152,21 @@ func (d *servedDocument) keysBeyond(schema map[string]any, value any, at string)
 	return out
 }
 
+// ofKind picks, of several descriptions, the one for a list or the one for an object.
+func (d *servedDocument) ofKind(either []any, value any) map[string]any {
+	want := "object"
+	if _, list := value.([]any); list {
+		want = "array"
+	}
+	for _, each := range either {
+		schema, _ := each.(map[string]any)
+		if schema = d.resolve(schema); strings.Contains(fmt.Sprint(schema["type"]), want) {
+			return schema
+		}
+	}
+	return nil
+}
+
 // anything tells whether a schema says nothing about what a value looks like.
 func anything(schema map[string]any) bool {
 	return schema["type"] == nil && schema["properties"] == nil && schema["items"] == nil
@@ -169,6 +187,13 @@ func TestSuccessesAreDescribed(t *testing.T) {
 		resp, text := do(t, s, api.operations[id].method, row.path, row.typ, body, who)
 		if resp.StatusCode != row.status[admin] {
 			t.Errorf("%s: got %d %s", id, resp.StatusCode, text)
+			continue
+		}
+		kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+		if kind != "application/json" {
+			if member(api.operations[id].fields, "responses", fmt.Sprint(resp.StatusCode), "content", kind) == nil {
+				t.Errorf("%s: an answer of type %s is not described", id, kind)
+			}
 			continue
 		}
 		for _, fault := range api.undeclared(id, resp.StatusCode, decodeJSON(t, text)) {

@@ -72,8 +72,46 @@ var exemplars = map[string]exemplar{
 	"getStorage 403":  {as: alice, path: in("storage", "samba")},
 	"getStorage 404":  {as: alice, path: in("storage", "nowhere")},
 
+	"createJob 202": {as: alice, body: jobDocument("new", "")},
+	"createJob 400": {as: alice, body: jobDocument("new", "defaults: {virtualCluster: nowhere}")},
+	"createJob 403": {as: alice, body: jobDocument("new", "extras: {storages: [{name: samba}]}")},
+	"createJob 409": {as: alice, body: jobDocument("existing", "")},
+	"listJobs 200":  {as: alice, query: "username=alice&vc=default&state=WAITING&keyword=exist&order=jobName,ASC&limit=10"},
+
+	"getJob 200":        {as: alice, path: existing()},
+	"getJob 404":        {as: alice, path: in("framework", "alice~nowhere")},
+	"getJobAttempt 200": {as: alice, path: existing("jobAttemptId", "0")},
+	"getJobAttempt 404": {as: alice, path: existing("jobAttemptId", "7")},
+	"getJobConfig 200":  {as: alice, path: existing()},
+	"getJobConfig 404":  {as: alice, path: in("framework", "alice~nowhere")},
+
+	"updateJobExecutionType 202": {as: alice, path: existing(), body: `{"value":"STOP"}`},
+	"updateJobExecutionType 400": {as: alice, path: existing(), body: `{"value":"PAUSE"}`},
+	"updateJobExecutionType 404": {as: alice, path: in("framework", "alice~nowhere"), body: `{"value":"STOP"}`},
+
+	"addTag 200":               {as: alice, path: existing(), body: `{"value":"new"}`},
+	"addTag 400":               {as: alice, path: existing(), body: `{"value":"a,b"}`},
+	"addTag 404":               {as: alice, path: in("framework", "alice~nowhere"), body: `{"value":"new"}`},
+	"deleteTag 200":            {as: alice, path: existing(), body: `{"value":"tag"}`},
+	"deleteTag 404 NoJobError": {as: alice, path: in("framework", "alice~nowhere"), body: `{"value":"tag"}`},
+	"deleteTag 404 NoTagError": {as: alice, path: existing(), body: `{"value":"none"}`},
+
+	"getEvents 200": {as: alice, path: existing(), query: "type=Warning"},
+	"getEvents 404": {as: alice, path: in("framework", "alice~nowhere")},
+	"getTask 200":   {as: alice, path: existing("jobAttemptId", "0", "taskRoleName", "worker", "taskIndex", "0")},
+	"getTask 404":   {as: alice, path: existing("jobAttemptId", "0", "taskRoleName", "worker", "taskIndex", "9")},
+
 	"getK8sNodes 200": {as: admin},
 	"getK8sPods 200":  {as: admin, query: "namespace=default"},
+}
+
+// existing is the path of alice's job, and more parameters of it.
+func existing(more ...string) map[string]string {
+	out := in("framework", "alice~existing")
+	for i := 0; i < len(more); i += 2 {
+		out[more[i]] = more[i+1]
+	}
+	return out
 }
 
 // sambaStorage is a storage that has something to say in every field.

@@ -9,10 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ktesting "k8s.io/client-go/testing"
 
+	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
@@ -244,6 +248,9 @@ func (e exemplar) send(t *testing.T, c contract, prefix string) (*http.Response,
 	if e.query != "" {
 		path += "?" + e.query
 	}
+	if strings.HasPrefix(c.path, "/api/v2/jobs") {
+		existingJob(t, s)
+	}
 	who := authorization(t, s, e.as)
 	if e.broken {
 		breakWrites(s, errors.New("etcd has no room left"))
@@ -251,10 +258,43 @@ func (e exemplar) send(t *testing.T, c contract, prefix string) (*http.Response,
 	return do(t, s, c.method, path, c.bodyType, e.body, who)
 }
 
-// breakWrites makes Kubernetes refuse every write of Secrets from now on.
+// existingJob makes alice's job, with a tag, and an event about it.
+func existingJob(t *testing.T, s *servertest.Server) {
+	t.Helper()
+	check(t, s, "Bearer "+s.Token(t, "alice"), "POST", "/api/v2/jobs", "text/yaml", jobDocument("existing", ""), 202, "")
+	id := pai.JobID{User: "alice", Name: "existing"}
+	if err := s.Cluster.TagJob(t.Context(), id, "tag"); err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := s.Kube.BatchV1().Jobs("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(jobs.Items) == 0 {
+		t.Fatalf("%d jobs, %v", len(jobs.Items), err)
+	}
+	job, now := jobs.Items[0], metav1.Now()
+	_, err = s.Kube.CoreV1().Events("default").Create(t.Context(), &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "event"}, InvolvedObject: corev1.ObjectReference{Kind: "Job", Name: job.Name, UID: job.UID},
+		Type: "Warning", Reason: "FailedCreate", Message: "forbidden", Count: 2, FirstTimestamp: now, LastTimestamp: now,
+		Source: corev1.EventSource{Component: "job-controller"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if events, err := s.Cluster.JobEvents(t.Context(), id); err == nil && len(events) > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("the event is not seen")
+		}
+	}
+}
+
+// breakWrites makes Kubernetes refuse every write of Secrets and Jobs from now on.
 func breakWrites(s *servertest.Server, err error) {
 	for _, verb := range []string{"create", "update", "patch", "delete"} {
-		s.Kube.PrependReactor(verb, "secrets", func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+		for _, kind := range []string{"secrets", "jobs"} {
+			s.Kube.PrependReactor(verb, kind, func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+		}
 	}
 }
 

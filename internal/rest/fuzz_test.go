@@ -33,7 +33,8 @@ import (
 // knownCodes are all codes that a refusal may have.
 var knownCodes = []pai.Code{
 	pai.ConflictGroupError, pai.ConflictJobError, pai.ConflictStorageError, pai.ConflictUserError, pai.ForbiddenUserError, pai.IncorrectPasswordError,
-	pai.InvalidParametersError, pai.MethodNotAllowedError, pai.NoApiError, pai.NoGroupError, pai.NoJobError, pai.NoStorageError, pai.NoTaskError,
+	pai.InvalidParametersError, pai.MethodNotAllowedError, pai.NoApiError, pai.NoGroupError, pai.NoJobConfigError, pai.NoJobError, pai.NoStorageError,
+	pai.NoTagError, pai.NoTaskError,
 	pai.NoTaskLogError, pai.NoUserError, pai.NoVirtualClusterError, pai.RemoveAdminError, pai.OutdatedVersionError, pai.StorageInUseError,
 	pai.TooManyRequestsError, pai.UnauthorizedUserError,
 }

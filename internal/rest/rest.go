@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -131,14 +132,23 @@ var security = map[pai.Role][]map[string][]string{
 // roleKey is where an operation keeps its role.
 const roleKey = "role"
 
-// admit refuses callers who are less than an operation's role before anything of their request is read.
+// jobParameter is the part of a path that names a job.
+const jobParameter = "framework"
+
+// admit refuses callers who are less than an operation's role, or whom a job is none of their business, before anything of their request is read.
 func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
 	role, ok := op.Metadata[roleKey].(pai.Role)
 	if !ok {
 		role = pai.Administrator // nobody said: the safe side
 	}
-	if err := role.Check(ctx.Context()); err != nil {
+	err := role.Check(ctx.Context())
+	if err == nil && strings.Contains(op.Path, "{"+jobParameter+"}") {
+		if id, bad := pai.ParseJobID(ctx.Param(jobParameter)); bad == nil { // what cannot be one is not found, later
+			err = pai.MayHave(ctx.Context(), id)
+		}
+	}
+	if err != nil {
 		r, w := humago.Unwrap(ctx)
 		if r.ContentLength != 0 { // else net/http waits for the body that we do not read, and answers only then
 			w.Header().Set("Connection", "close")

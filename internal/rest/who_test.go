@@ -153,7 +153,19 @@ func whoStorages() map[string]whoRow {
 
 func whoJobs() map[string]whoRow {
 	const job = "/api/v2/jobs/alice~existing"
+	const json = "application/json"
+	owners := func(well int) [callers]int { return [callers]int{no401, no401, no401, no401, well, no403, well, well} }
 	return map[string]whoRow{
+		"listJobs":               {path: "/api/v2/jobs", status: [callers]int{no401, no401, no401, no401, 200, 200, 200, 200}},
+		"getJobAttempt":          {path: job + "/attempts/0", status: owners(200)},
+		"getJobConfig":           {path: job + "/config", status: owners(200)},
+		"getEvents":              {path: job + "/events", status: owners(200)},
+		"getJobDiagnosis":        {path: job + "/diagnosis", status: owners(200)},
+		"getTask":                {path: job + "/attempts/0/taskRoles/worker/taskIndex/0/attempts", status: owners(200)},
+		"addTag":                 {path: job + "/tag", typ: json, body: `{"value":"t"}`, status: owners(200)},
+		"deleteTag":              {path: job + "/tag", typ: json, body: `{"value":"never"}`, status: owners(404)},
+		"updateJobExecutionType": {path: job + "/executionType", typ: json, body: `{"value":"START"}`, status: owners(202)},
+		"deleteJob":              {path: "/api/v2/jobs/alice~nowhere", status: owners(404)},
 		"createJob": {path: "/api/v2/jobs", typ: "text/yaml", body: jobDocument("job-CALLER", ""),
 			status: [callers]int{no401, no401, no401, no401, 202, 202, 202, 202}},
 		"getJob":    {path: job, status: [callers]int{no401, no401, no401, no401, 200, no403, 200, 200}},
@@ -293,7 +305,7 @@ func testMalformed(t *testing.T, s *servertest.Server, method, path string, row 
 		return
 	}
 	want := row.status[caller]
-	if want < 400 {
+	if want < 400 || want == http.StatusNotFound { // what is not there is looked for after the body is read
 		want = http.StatusBadRequest
 	}
 	if resp, text := do(t, s, method, path, row.typ, "{", authorization(t, s, caller)); resp.StatusCode != want {

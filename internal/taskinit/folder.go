@@ -25,8 +25,11 @@ type Folder struct {
 // folderMode is the mode of folders that are made here: the user's alone.
 const folderMode = 0o700
 
-// nobody owns what a root has made whom the server does not trust.
-const nobody = 65534
+// Who owns what a root has made whom the server does not trust: 65534 with most servers, -2 with NFS-Ganesha.
+const (
+	nobody    = 65534
+	nobodyToo = 1<<32 - 2
+)
 
 // Make makes the folder, unless it is there and can be used. It returns nil when the task can use it.
 func (f Folder) Make() *Failure {
@@ -118,7 +121,7 @@ func (f Folder) hand(info fs.FileInfo) *Failure {
 	if err == nil {
 		return nil
 	}
-	if owner := ownerOf(info); errors.Is(err, fs.ErrPermission) && (owner == 0 || owner == nobody) && !f.ReadOnly {
+	if owner := ownerOf(info); errors.Is(err, fs.ErrPermission) && (owner == 0 || owner == nobody || owner == nobodyToo) && !f.ReadOnly {
 		if os.Lchown(f.path(), f.UID, f.GID) == nil {
 			return f.check()
 		}

@@ -2,6 +2,7 @@ package system
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -139,10 +140,41 @@ func exportFaults() []fault {
 			cause: source("e-version", nfs("/data"), "nfsvers=3, nolock"), slow: "mount.nfs tries for two minutes; the REST server asks the server itself"},
 		{name: "server denies access", code: "STO-306", object: "storage e-denied", job: on("e-denied"),
 			cause: func(t *testing.T, f *faultLab) {
-				f.export(t, 101, "denied", "", "SecType = krb5; Access_Type = RW; Squash = No_Root_Squash;")
+				f.serve(t, export{101, "denied", "true", "SecType = krb5; Access_Type = RW; Squash = No_Root_Squash;"})
 				f.declare(t, claim{name: "e-denied", source: nfs("/denied"), options: version41})
 			}},
 	}
+}
+
+// folderFaults are about personal folders. Root is trusted by the server, or is not.
+func folderFaults() []fault {
+	const notRoot = "pai.local/busybox-user:1"
+	personal := func(name, path, volume string) func(*testing.T, *faultLab) {
+		return func(t *testing.T, f *faultLab) {
+			f.declare(t, claim{name: name, source: strings.Replace(nfs(path), "}", volume+"}", 1), options: version41, labels: `share: "false"`})
+		}
+	}
+	on := func(name, image string) task { return task{storages: []string{name}, image: image} }
+	return []fault{
+		{name: "folder cannot be created", code: "STO-401", object: "storage f-closed", job: on("f-closed", ""), cause: personal("f-closed", "/closed", "")},
+		{name: "folder cannot be created, task is not root", code: "STO-401", object: "storage f-closed-2", job: on("f-closed-2", notRoot), cause: personal("f-closed-2", "/closed", "")},
+		{name: "folder is somebody else's", code: "STO-402", object: "storage f-others", job: on("f-others", notRoot), cause: personal("f-others", "/others", "")},
+		{name: "folder is a link to another user's", code: "STO-403", object: "storage f-link", job: on("f-link", ""), cause: personal("f-link", "/links", "")},
+		{name: "folder is missing in a read-only storage", code: "STO-405", object: "storage f-absent", job: on("f-absent", ""), cause: personal("f-absent", "/trusted", ", readOnly: true")},
+		{name: "server exports read-only", code: "STO-406", object: "storage f-readonly", job: on("f-readonly", ""), cause: personal("f-readonly", "/reading", "")},
+	}
+}
+
+func folderExports(t *testing.T, f *faultLab) {
+	const sys = "SecType = sys; "
+	f.serve(t,
+		export{111, "closed", "chown root:root .; chmod 755 .", sys + "Access_Type = RW; Squash = Root_Squash;"},
+		export{112, "others", "rm -rf alice; mkdir -m 700 alice; chown 4321 alice", sys + "Access_Type = RW; Squash = No_Root_Squash;"},
+		export{113, "links", "rm -rf alice bob; mkdir -m 777 bob; ln -s bob alice", sys + "Access_Type = RW; Squash = No_Root_Squash;"},
+		export{114, "trusted", "rm -rf *; chmod 755 .", sys + "Access_Type = RW; Squash = No_Root_Squash;"},
+		export{115, "reading", "rm -rf *; chmod 777 .", sys + "Access_Type = RO; Squash = No_Root_Squash;"},
+		export{116, "sticky", "rm -rf *; chmod 1777 .", sys + "Access_Type = RW; Squash = Root_Squash; Anonymous_Uid = 65534; Anonymous_Gid = 65534;"},
+	)
 }
 
 // taskFaults are about resources, images, and how tasks end.

@@ -16,22 +16,35 @@ func TestWaitingJobsExplainThemselves(t *testing.T) {
 	need(t)
 	c := laboratory(t)
 	f := &faultLab{cluster: c}
-	c.paictl(t, "user", "create", "alice", "--password-file", writeFile(t, "alice.password", "alice-in-wonderland\n"))
-	c.signIn(t, "alice", "alice-in-wonderland")
+	c.paictl(t, "user", "create", "alice", "--password-file", writeFile(t, "alice.password", alicePassword+"\n"))
+	c.signIn(t, "alice", alicePassword)
 	for _, group := range []struct {
 		name   string
+		setup  func(*testing.T, *faultLab)
 		faults []fault
 	}{
-		{"claims", claimFaults()}, {"workers", workerFaults()}, {"exports", exportFaults()}, {"tasks", taskFaults()}, {"servers", serverFaults()},
+		{"claims", nil, claimFaults()}, {"workers", nil, workerFaults()}, {"exports", nil, exportFaults()}, {"folders", folderExports, folderFaults()},
+		{"tasks", nil, taskFaults()}, {"servers", nil, serverFaults()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
+			if group.setup != nil {
+				group.setup(t, f)
+			}
+			if group.name == "folders" {
+				t.Run("personal folders", func(t *testing.T) { f.personalFolders(t) })
+			}
 			for _, fault := range group.faults {
 				t.Run(fault.name, func(t *testing.T) { f.show(t, fault) })
 			}
 		})
 	}
 	f.report(t)
+	t.Run("server dies under running jobs", func(t *testing.T) { f.deadServer(t) })
+	t.Run("many jobs of many users", func(t *testing.T) { f.manyJobs(t) })
+	t.Run("grants that change later", func(t *testing.T) { f.revocation(t) })
 }
+
+const alicePassword = "alice-in-wonderland"
 
 // fault is something that keeps a job from running.
 type fault struct {

@@ -131,18 +131,29 @@ const (
 	allowNFS = "while iptables -D INPUT -p tcp --dport 2049 -j DROP 2>/dev/null; do :; done"
 )
 
-// export serves a directory of worker1 with options of Ganesha's own, until the test ends.
-func (f *faultLab) export(t *testing.T, id int, name, prepare, options string) {
+// export is a directory of worker1 with options of NFS-Ganesha's own.
+type export struct {
+	id      int
+	name    string
+	prepare string // a shell command
+	options string
+}
+
+// serve adds exports to the NFS server until the test ends.
+func (f *faultLab) serve(t *testing.T, exports ...export) {
 	t.Helper()
 	const config = "/etc/ganesha/ganesha.conf"
 	f.undo(t, "worker1", fmt.Sprintf("test ! -e %[1]s.before || mv %[1]s.before %[1]s; %[2]s", config, nfsStart))
-	f.on(t, "worker1", fmt.Sprintf(`set -e; mkdir -p /share/%[1]s; %[2]s
-test -e %[3]s.before || cp %[3]s %[3]s.before
+	script := fmt.Sprintf("set -e; test -e %[1]s.before || cp %[1]s %[1]s.before\n", config)
+	for _, e := range exports {
+		script += fmt.Sprintf(`mkdir -p /share/%[1]s; cd /share/%[1]s; %[2]s
 cat >> %[3]s <<'END'
 EXPORT { Export_Id = %[4]d; Path = "/share/%[1]s"; Pseudo = "/%[1]s"; Filesystem_Id = %[4]d.%[4]d; Protocols = 4; Transports = TCP; %[5]s FSAL { Name = VFS; } }
 END
-%[6]s`, name, prepare, config, id, options, nfsStart))
-	eventually(t, 30*time.Second, "export "+name, func() bool {
+`, e.name, e.prepare, config, e.id, e.options)
+	}
+	f.on(t, "worker1", script+nfsStart)
+	eventually(t, 30*time.Second, "the NFS server runs", func() bool {
 		return strings.Contains(f.on(t, "worker1", "SVDIR=/etc/pai/service sv status nfs-server"), "run:")
 	})
 }

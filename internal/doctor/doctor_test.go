@@ -1,0 +1,296 @@
+package doctor_test
+
+import (
+	"flag"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/doctor"
+	"github.com/pai-storage/pai-storage/internal/taskinit"
+)
+
+var update = flag.Bool("update", false, "write docs/errors.md anew")
+
+// TestPage: the page of the documentation is that of the catalogue.
+func TestPage(t *testing.T) {
+	const file = "../../docs/errors.md"
+	if *update {
+		if err := os.WriteFile(file, []byte(doctor.Page()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != doctor.Page() {
+		t.Errorf("%s is not what the catalogue says: go test ./internal/doctor -update", file)
+	}
+}
+
+func TestCatalogue(t *testing.T) {
+	seen := map[string]bool{}
+	for _, e := range doctor.Catalogue() {
+		if seen[e.Code] || !regexp.MustCompile(`^(STO|JOB)-[0-9]{3}$`).MatchString(e.Code) {
+			t.Errorf("code %q", e.Code)
+		}
+		seen[e.Code] = true
+		if e.Title == "" || e.Cause == "" || e.Fix == "" || e.Who == "" {
+			t.Errorf("%s lacks something: %+v", e.Code, e)
+		}
+		if !strings.Contains(doctor.Page(), "| "+e.Code+" |") {
+			t.Errorf("%s is on no part of the page", e.Code)
+		}
+	}
+	if len(seen) < 60 {
+		t.Errorf("%d entries", len(seen))
+	}
+}
+
+var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// waiting is a job of one task that mounts the given storages on worker2, and that was bound so many seconds ago.
+func waiting(seconds int, storages ...doctor.Storage) doctor.Facts {
+	bound := now.Add(-time.Duration(seconds) * time.Second)
+	no := false
+	return doctor.Facts{
+		Now:      now,
+		Job:      doctor.Job{ID: pai.JobID{User: "alice", Name: "train"}, State: pai.JobWaiting, Submitted: bound},
+		Roles:    []doctor.Role{{Name: "w", Resources: pai.Quantity{CPU: 1, MemoryMB: 64}}},
+		Tasks:    []doctor.Task{{Name: "w[0]", Role: "w", State: pai.JobWaiting, Image: "busybox", Node: "worker2", Created: bound, Bound: bound, Sandbox: &no}},
+		Storages: storages,
+		Nodes: []doctor.Node{{Name: "worker1", Ready: true, Capacity: pai.Quantity{CPU: 2, MemoryMB: 2000}},
+			{Name: "worker2", Ready: true, Capacity: pai.Quantity{CPU: 2, MemoryMB: 2000}, DriversSaid: true, Drivers: []string{"there.csi"}}},
+	}
+}
+
+var (
+	nfs = doctor.Storage{Name: "data", Type: pai.StorageNFS, Volume: "data-pv", Server: "10.0.0.1", Export: "/data", Address: "10.0.0.1:2049"}
+	smb = doctor.Storage{Name: "media", Type: pai.StorageSamba, Volume: "media-pv", Server: "10.0.0.1", Export: "media", Driver: "microsoft.com/smb", Secret: "default/smb"}
+)
+
+// TestWorkersWords: what workers say about mounting, word for word as kubelets, mount.nfs and mount.cifs say it.
+func TestWorkersWords(t *testing.T) {
+	const setUp = `MountVolume.SetUp failed for volume "VOLUME" : mount failed: exit status 32` + "\nMounting command: mount\nOutput: "
+	const flex = `MountVolume.SetUp failed for volume "VOLUME" : mount command failed, status: Failure, reason: `
+	for _, c := range []struct {
+		name    string
+		storage doctor.Storage
+		message string
+		code    string
+		object  string
+	}{
+		{"export", nfs, setUp + "mount.nfs: mounting 10.0.0.1:/data failed, reason given by server: No such file or directory", "STO-305", "storage data"},
+		{"option", nfs, setUp + "mount.nfs: an incorrect mount option was specified", "STO-311", "volume data-pv"},
+		{"version", nfs, setUp + "mount.nfs: requested NFS version or transport protocol is not supported", "STO-310", "volume data-pv"},
+		{"statd", nfs, setUp + "mount.nfs: rpc.statd is not running but is required for remote locking.\nmount.nfs: Either use '-o nolock' to keep locks local, or start statd.", "STO-310", "volume data-pv"},
+		{"helper", nfs, setUp + "mount: /x: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.", "STO-201", "node worker2"},
+		{"denied", nfs, setUp + "mount.nfs: access denied by server while mounting 10.0.0.1:/data", "STO-306", "storage data"},
+		{"not permitted", nfs, setUp + "mount.nfs: Operation not permitted", "STO-306", "storage data"},
+		{"refused", nfs, setUp + "mount.nfs: Connection refused", "STO-302", "server 10.0.0.1"},
+		{"timed out", nfs, setUp + "mount.nfs: Connection timed out", "STO-301", "server 10.0.0.1"},
+		{"no route", nfs, setUp + "mount.nfs: No route to host", "STO-303", "server 10.0.0.1"},
+		{"no name", nfs, setUp + "mount.nfs: Failed to resolve server nas: Name or service not known", "STO-304", "server 10.0.0.1"},
+		{"stale", nfs, setUp + "mount.nfs: Stale file handle", "STO-309", "node worker2"},
+		{"module", nfs, setUp + "mount.nfs: No such device", "STO-207", "node worker2"},
+		{"other", nfs, setUp + "mount.nfs: the moon is full", "STO-999", "storage data"},
+		{"smb password", smb, flex + "mount error(13): Permission denied", "STO-308", "secret default/smb"},
+		{"smb share", smb, flex + "mount error(2): No such file or directory", "STO-307", "storage media"},
+		{"smb refused", smb, flex + "mount error(111): could not connect to 10.0.0.1", "STO-302", "server 10.0.0.1"},
+		{"smb down", smb, flex + "mount error(112): Host is down", "STO-301", "server 10.0.0.1"},
+		{"smb helper", smb, flex + "mount: /x: cannot mount //10.0.0.1/media read-only; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.", "STO-202", "node worker2"},
+		{"smb key", smb, flex + "the Secret lacks the key password", "STO-502", "secret default/smb"},
+		{"smb secret", smb, `MountVolume.SetUp failed for volume "VOLUME" : Couldn't get secret default/smb err: secrets "smb" not found`, "STO-501", "secret default/smb"},
+		{"flex driver", smb, `Unable to attach or mount volumes: unmounted volumes=[storage-0], unattached volumes=[], failed to process volumes=[storage-0]: failed to get Plugin from volumeSpec for volume "VOLUME" err=no volume plugin matched`, "STO-204", "node worker2"},
+		{"csi driver", doctor.Storage{Name: "x", Volume: "x-pv", Driver: "there.csi", CSI: true}, `MountVolume.MountDevice failed for volume "VOLUME" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name there.csi not found in the list of registered CSI drivers`, "STO-205", "node worker2"},
+		{"hostPath", doctor.Storage{Name: "h", Type: pai.StorageHostPath, Volume: "h-pv", Export: "/x", HostLocal: true}, `MountVolume.SetUp failed for volume "VOLUME" : hostPath type check failed: /x is not a directory`, "STO-407", "node worker2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := waiting(1, c.storage)
+			message := strings.ReplaceAll(c.message, "VOLUME", c.storage.Volume)
+			f.Tasks[0].Events = []doctor.Event{{Reason: "Scheduled", Last: now.Add(-time.Second)}, {Reason: "FailedMount", Message: message, Last: now}}
+			wantFirst(t, f, c.code, c.object)
+			if found := doctor.Diagnose(f); found[0].Evidence != message || len(found[0].Tasks) != 1 {
+				t.Errorf("evidence %q, tasks %v", found[0].Evidence, found[0].Tasks)
+			}
+		})
+	}
+}
+
+func wantFirst(t *testing.T, f doctor.Facts, code, object string) {
+	t.Helper()
+	found := doctor.Diagnose(f)
+	switch {
+	case len(found) == 0 && code != "":
+		t.Fatalf("nothing is found, want %s", code)
+	case len(found) > 0 && (found[0].Code != code || (object != "" && found[0].Object != object)):
+		t.Errorf("got %s about %s: %s, want %s about %s", found[0].Code, found[0].Object, found[0].Message, code, object)
+	}
+}
+
+func TestOnItsWay(t *testing.T) {
+	probe := func(r doctor.ProbeResult) doctor.Storage {
+		s := nfs
+		s.Probe = &doctor.Probe{Result: r, Detail: "said so", At: now}
+		return s
+	}
+	bare := func(change func(*doctor.Facts)) doctor.Facts {
+		f := waiting(1, nfs)
+		change(&f)
+		return f
+	}
+	unplaced := func(says string, change func(*doctor.Facts)) doctor.Facts {
+		return bare(func(f *doctor.Facts) {
+			f.Tasks[0].Node, f.Tasks[0].Unschedulable = "", says
+			if change != nil {
+				change(f)
+			}
+		})
+	}
+	ended := func(name, reason, message string, code int) doctor.Container {
+		return doctor.Container{Name: name, Ended: &doctor.Ended{Reason: reason, Message: message, Code: code, At: now}}
+	}
+	folder := func(reason string) doctor.Facts {
+		return bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].State = pai.JobFailed, pai.JobFailed
+			f.Tasks[0].Init = []doctor.Container{{Name: "identity"}, ended("folders", "Error", taskinit.Failure{Storage: "data", User: "alice", Reason: reason, Detail: "d"}.Message(), 1)}
+		})
+	}
+	waits := func(reason, message string) doctor.Facts {
+		return bare(func(f *doctor.Facts) {
+			f.Tasks[0].Main = doctor.Container{Name: "task", Waiting: doctor.Waiting{Reason: reason, Message: message}}
+		})
+	}
+	cannot := func(f *doctor.Facts) {
+		for i := range f.Nodes {
+			f.Nodes[i].CannotMount = map[pai.StorageType]bool{pai.StorageNFS: true}
+		}
+	}
+	csi := doctor.Storage{Name: "c", Driver: "nowhere.csi", CSI: true}
+	for _, c := range []struct {
+		name         string
+		facts        doctor.Facts
+		code, object string
+	}{
+		{"silence, for a moment", waiting(2, nfs), "JOB-403", "node worker2"},
+		{"silence, and the server refuses", waiting(20, probe(doctor.ProbeRefused)), "STO-302", "server 10.0.0.1"},
+		{"silence, and the server does not answer", waiting(20, probe(doctor.ProbeTimeout)), "STO-301", "server 10.0.0.1"},
+		{"silence, and the server says nothing", waiting(20, probe(doctor.ProbeSilent)), "STO-301", "server 10.0.0.1"},
+		{"silence, and nobody has the address", waiting(20, probe(doctor.ProbeUnreachable)), "STO-303", "server 10.0.0.1"},
+		{"silence, and nobody knows the name", waiting(20, probe(doctor.ProbeNoName)), "STO-304", "server 10.0.0.1"},
+		{"silence, and the server speaks another version", waiting(20, probe(doctor.ProbeVersion)), "STO-310", "volume data-pv"},
+		{"silence, and the server is well", waiting(20, probe(doctor.ProbeOK)), "JOB-403", "node worker2"},
+		{"CSI driver that is not there", waiting(1, csi), "STO-205", "node worker2"},
+		{"CSI driver, worker has not said", bare(func(f *doctor.Facts) { f.Storages, f.Nodes[1].DriversSaid = []doctor.Storage{csi}, false }), "JOB-403", ""},
+		{"worker is not ready", bare(func(f *doctor.Facts) { f.Nodes[1].Ready = false }), "JOB-401", "node worker2"},
+		{"worker is gone", bare(func(f *doctor.Facts) { f.Nodes = f.Nodes[:1] }), "JOB-401", "node worker2"},
+		{"pulling", bare(func(f *doctor.Facts) { f.Tasks[0].Events = []doctor.Event{{Reason: "Pulling"}} }), "JOB-305", "image busybox"},
+
+		{"busy", unplaced("0/2 nodes are available: 2 Insufficient cpu. preemption: none.", nil), "JOB-201", "task role w"},
+		{"too large", unplaced("0/2 nodes are available: 2 Insufficient cpu.", func(f *doctor.Facts) { f.Roles[0].Resources.CPU = 64 }), "JOB-202", "task role w"},
+		{"no GPU", unplaced("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.", func(f *doctor.Facts) { f.Roles[0].Resources.GPU = 1 }), "JOB-202", "task role w"},
+		{"cordoned", unplaced("0/2 nodes are available: 2 node(s) were unschedulable.", func(f *doctor.Facts) { f.Nodes[0].Cordoned, f.Nodes[1].Cordoned = true, true }), "JOB-203", "nodes"},
+		{"taints", unplaced("0/2 nodes are available: 2 node(s) had untolerated taint(s).", nil), "JOB-203", "nodes"},
+		{"none ready", unplaced("0/2 nodes are available", func(f *doctor.Facts) { f.Nodes[0].Ready, f.Nodes[1].Ready = false, false }), "JOB-204", "nodes"},
+		{"something else", unplaced("0/2 nodes are available: 2 are pink.", nil), "JOB-207", "nodes"},
+		{"nobody can mount", unplaced("", cannot), "STO-206", `nfs storage "data"`},
+		{"affinity", unplaced("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.", nil), "STO-206", `nfs storage "data"`},
+		{"local volume", unplaced("0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity.", func(f *doctor.Facts) { f.Storages[0].HostLocal = true }), "STO-208", ""},
+		{"claim is gone", unplaced(`persistentvolumeclaim "data" not found`, nil), "STO-101", "storage data"},
+		{"unbound", unplaced("pod has unbound immediate PersistentVolumeClaims", nil), "STO-112", "storages"},
+		{"claim fault comes first", unplaced("2 Insufficient cpu", func(f *doctor.Facts) { f.Storages[0].Claim = doctor.ClaimFault{Kind: doctor.ClaimSize, Text: "t"} }), "STO-104", "storage data"},
+		{"nobody has looked", unplaced("", nil), "JOB-208", ""},
+		{"no scheduler", unplaced("", func(f *doctor.Facts) { f.Tasks[0].Created = now.Add(-time.Minute) }), "JOB-209", ""},
+		{"no task yet", bare(func(f *doctor.Facts) { f.Tasks = nil }), "JOB-208", "job alice~train"},
+		{"nobody makes tasks", bare(func(f *doctor.Facts) { f.Tasks, f.Job.Submitted = nil, now.Add(-time.Minute) }), "JOB-209", "job alice~train"},
+		{"quota", bare(func(f *doctor.Facts) {
+			f.Tasks, f.Roles[0].Missing = nil, 1
+			f.Roles[0].Events = []doctor.Event{{Reason: "FailedCreate", Message: `Error creating: pods "x" is forbidden: exceeded quota: tiny, requested: pods=1, used: pods=0, limited: pods=0`}}
+		}), "JOB-205", "quota tiny"},
+		{"refused", bare(func(f *doctor.Facts) {
+			f.Tasks, f.Roles[0].Missing = nil, 1
+			f.Roles[0].Events = []doctor.Event{{Reason: "FailedCreate", Message: `Error creating: pods "x" is forbidden: violates PodSecurity "restricted:latest"`}}
+		}), "JOB-206", "task role w"},
+		{"half made", bare(func(f *doctor.Facts) { f.Job.HalfMade = true }), "JOB-407", "job alice~train"},
+
+		{"image not found", waits("ErrImagePull", `failed to pull and unpack image "r/x:1": r/x:1: not found`), "JOB-301", "image busybox"},
+		{"registry away", waits("ErrImagePull", `failed to do request: Head "https://r.example/v2/x": dial tcp: lookup r.example: no such host`), "JOB-302", "image busybox"},
+		{"image denied", waits("ErrImagePull", `pull access denied, repository needs authorization: 401 Unauthorized`), "JOB-303", "image busybox"},
+		{"image name", waits("InvalidImageName", "couldn't parse image name"), "JOB-304", "image busybox"},
+		{"no shell", waits("RunContainerError", `exec: "/bin/sh": stat /bin/sh: no such file or directory`), "JOB-402", "image busybox"},
+		{"sub path", waits("CreateContainerConfigError", `failed to create subPath directory for volumeMount "storage-0" of container "task"`), "STO-401", "storage data"},
+		{"sub path, a link", waits("CreateContainerConfigError", `failed to prepare subPath for volumeMount "storage-0" of container "task"`), "STO-408", "storage data"},
+		{"job's own Secret", waits("CreateContainerConfigError", `secret "job-1" not found`), "JOB-411", "secret job-1"},
+
+		{"folder: link", folder(taskinit.ReasonSymlink), "STO-403", "storage data"},
+		{"folder: denied", folder(taskinit.ReasonDenied), "STO-402", "storage data"},
+		{"folder: create", folder(taskinit.ReasonCreate), "STO-401", "storage data"},
+		{"folder: case", folder(taskinit.ReasonCaseClash), "STO-404", "storage data"},
+		{"folder: absent", folder(taskinit.ReasonAbsent), "STO-405", "storage data"},
+		{"folder: read-only", folder(taskinit.ReasonReadOnly), "STO-406", "storage data"},
+		{"folder: full", folder(taskinit.ReasonNoSpace), "STO-313", "storage data"},
+		{"folder: stale", folder(taskinit.ReasonStale), "STO-309", "node worker2"},
+		{"folder: io", folder(taskinit.ReasonIO), "STO-312", ""},
+
+		{"out of memory", bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].State, f.Tasks[0].Main = pai.JobFailed, pai.JobFailed, ended("task", "OOMKilled", "", 137)
+		}), "JOB-405", "task w[0]"},
+		{"exit code", bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].State, f.Tasks[0].Main = pai.JobFailed, pai.JobFailed, ended("task", "Error", "", 3)
+		}), "JOB-406", "task w[0]"},
+		{"evicted", bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].State, f.Tasks[0].PodReason = pai.JobFailed, pai.JobFailed, "Evicted"
+		}), "JOB-404", "node worker2"},
+		{"running at a dead server", bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].State, f.Storages = pai.JobRunning, pai.JobRunning, []doctor.Storage{probe(doctor.ProbeTimeout)}
+		}), "STO-301", "server 10.0.0.1"},
+		{"running well", bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].State, f.Storages = pai.JobRunning, pai.JobRunning, []doctor.Storage{probe(doctor.ProbeOK)}
+		}), "", ""},
+		{"does not end", bare(func(f *doctor.Facts) { f.Job.State, f.Tasks[0].Deleting = pai.JobStopping, now.Add(-2*time.Minute) }), "JOB-408", "task w[0]"},
+		{"ends", bare(func(f *doctor.Facts) { f.Job.State, f.Tasks[0].Deleting = pai.JobStopping, now.Add(-2*time.Second) }), "", ""},
+		{"stopped", bare(func(f *doctor.Facts) { f.Job.State = pai.JobStopped }), "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) { wantFirst(t, c.facts, c.code, c.object) })
+	}
+}
+
+func TestQuoteWithholdsCredentials(t *testing.T) {
+	for _, text := range []string{
+		"mount -t cifs -o username=u,password=CANARY //h/s", "Mounting arguments: -o user=x,pass=CANARY,vers=3.0", "https://a:CANARY@h/x", "https://h/x?sig=CANARY&se=1",
+		"--accountkey=CANARY", `PASSWD=CANARY mount`,
+	} {
+		if got := doctor.Quote(text); strings.Contains(got, "CANARY") {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+	if got := doctor.Quote(strings.Repeat("x", 5000)); len(got) > 1000 {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+func FuzzDiagnose(f *testing.F) {
+	f.Add("FailedMount", "for volume \"data-pv\" Connection refused", "2 Insufficient cpu", "ErrImagePull")
+	f.Add("FailedMount", "unmounted volumes=[storage-99]", "", "CreateContainerConfigError")
+	f.Fuzz(func(t *testing.T, reason, message, says, waiting1 string) {
+		facts := waiting(30, nfs, smb)
+		facts.Tasks[0].Events = []doctor.Event{{Reason: reason, Message: message}}
+		facts.Tasks[0].Main.Waiting = doctor.Waiting{Reason: waiting1, Message: message}
+		for _, node := range []string{"", "worker2"} {
+			facts.Tasks[0].Node, facts.Tasks[0].Unschedulable = node, says
+			found := doctor.Diagnose(facts)
+			if len(found) == 0 {
+				t.Error("a job waits, and nothing is said")
+			}
+			for _, x := range found {
+				if x.Code == "" || x.Object == "" || x.Message == "" || len(x.Evidence) > 1000 {
+					t.Errorf("%+v", x)
+				}
+			}
+		}
+	})
+}
