@@ -19,3 +19,8 @@ var RestServerRBAC []byte
 //
 //go:embed rest-server/deployment.yaml
 var RestServerDeployment []byte
+
+// Admission is the optional policy that refuses pods in the jobs namespace which claim a storage without having come from the REST server.
+//
+//go:embed admission/policy.yaml
+var Admission []byte

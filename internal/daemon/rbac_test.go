@@ -12,6 +12,7 @@ import (
 	ktesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
 
+	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/deploy"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/servertest"
@@ -40,6 +41,14 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 		_, err := c.SubmitJob(t.Context(), []byte(document(name)))
 		if (err == nil) != (name == "one") {
 			t.Fatalf("job %s: %v", name, err)
+		}
+	}
+	one := pai.JobID{User: "admin", Name: "one"}
+	for what, err := range map[string]error{
+		"tag": c.TagJob(t.Context(), one, "t"), "stop": c.StopJob(t.Context(), one), "delete": c.DeleteJob(t.Context(), one),
+	} {
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 	if err := c.Logout(t.Context()); err != nil {
