@@ -158,7 +158,9 @@ func (d *diagnosis) unmade() {
 	name := "job " + d.Job.ID.String()
 	d.claims()
 	if d.Now.Sub(d.Job.Submitted) > reaction {
-		d.addRanked(likely, noScheduler.finding(name, "see whether kube-controller-manager runs", "Kubernetes has made no task of job %s for %s", d.Job.ID, age(d.Now, d.Job.Submitted)))
+		f := noScheduler.finding(name, "see whether kube-controller-manager runs", "Kubernetes makes no task of job %s", d.Job.ID)
+		f.Since = d.Job.Submitted
+		d.addRanked(likely, f)
 		return
 	}
 	d.add(newTask.finding(name, "", "job %s was just submitted", d.Job.ID))
@@ -168,7 +170,9 @@ func (d *diagnosis) unmade() {
 func (d *diagnosis) pending(t Task) {
 	if t.Node == "" {
 		if d.Now.Sub(t.Created) > reaction {
-			d.addRanked(likely, noScheduler.finding("task "+t.Name, "see whether kube-scheduler runs", "no scheduler has looked for a worker for %s", age(d.Now, t.Created)), t.Name)
+			f := noScheduler.finding("task "+t.Name, "see whether kube-scheduler runs", "no scheduler looks for a worker for task %s", t.Name)
+			f.Since = t.Created
+			d.addRanked(likely, f, t.Name)
 			return
 		}
 		d.add(newTask.finding("task "+t.Name, "", "task %s was just made, and no worker is chosen yet", t.Name), t.Name)
@@ -176,8 +180,6 @@ func (d *diagnosis) pending(t Task) {
 	}
 	d.add(starting.finding("node "+t.Node, "", "node %s prepares the task", t.Node), t.Name)
 }
-
-func age(now, since time.Time) string { return now.Sub(since).Round(time.Second).String() }
 
 // secretOption is an option that carries a credential, in what drivers say.
 var secretOption = regexp.MustCompile(`(?i)\b(pass(word|wd)?|user(name)?|cred(ential)?s?|key|accountkey|sig|token|secret)=[^,\s"']+`)

@@ -359,7 +359,9 @@ func (d *diagnosis) silence(t Task) {
 	if len(d.found) > 0 || d.Now.Sub(t.Bound) < mounting {
 		return
 	}
-	d.add(starting.finding("node "+t.Node, "", "node %s has prepared the task for %s: storages, network, image", t.Node, age(d.Now, t.Bound)), t.Name)
+	f := starting.finding("node "+t.Node, "", "node %s prepares the task, which takes its time: storages, network, image", t.Node)
+	f.Since = t.Bound
+	d.add(f, t.Name)
 }
 
 // asked is what servers said when the REST server asked them itself.
@@ -418,7 +420,7 @@ func (d *diagnosis) ending(t Task) {
 			d.add(f, t.Name)
 		}
 	}
-	f := notEnding.finding("task "+t.Name, "kubectl describe node "+t.Node, "task %s was told to end %s ago and is still on node %s", t.Name, age(d.Now, t.Deleting), t.Node)
+	f := notEnding.finding("task "+t.Name, "kubectl describe node "+t.Node, "task %s was told to end and is still on node %s", t.Name, t.Node)
 	if len(d.found) > before {
 		f.Fix = "it ends when the server answers again"
 	}

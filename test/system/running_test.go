@@ -131,8 +131,7 @@ func tricks(n int) string {
 		fmt.Sprintf(`echo "$PAI_USER_NAME %[1]d" > /mnt/m-shared/m/$PAI_USER_NAME-%[1]d || exit 1`, n),
 		fmt.Sprintf(`echo "$PAI_USER_NAME %[1]d" > /mnt/m-home/note-%[1]d || exit 1`, n),
 		`touch /mnt/m-read/m/written 2>/dev/null && echo BREACH: wrote to a read-only storage`,
-		`for u in u1 u2 u3; do [ $u = $PAI_USER_NAME ] && continue`,
-		`for p in /mnt/m-home/../$u /mnt/m-home/$u /mnt/$u /mnt/m-home/../../$u /mnt/m-shared/../users/$u /mnt/m-shared/users/$u; do`,
+		`for u in u1 u2 u3; do [ $u = $PAI_USER_NAME ] && continue; for p in /mnt/m-home/../$u /mnt/m-home/$u /mnt/$u /mnt/m-home/../../$u /mnt/m-shared/../users/$u /mnt/m-shared/users/$u; do`,
 		`[ -e $p ] && echo BREACH: sees $p; cat $p/note-0 2>/dev/null && echo BREACH: reads $p; done; done`,
 		`cat /mnt/m-shared/m/link-to-u2/note-0 2>/dev/null && echo BREACH: a link out of the shared storage`,
 		`ls /mnt/m-shared/m/link-to-root/share 2>/dev/null && echo BREACH: a link to the worker`,
@@ -141,7 +140,7 @@ func tricks(n int) string {
 		`mount -t nfs 10.0.0.1:/users /mnt 2>/dev/null && echo BREACH: mounts the export itself`,
 		`mount --bind /mnt/m-home/.. /mnt 2>/dev/null && echo BREACH: mounts`,
 		`echo END`,
-	}, "; ")
+	}, "\n")
 }
 
 // refusedTricks are jobs and names that never get in, by name.
