@@ -52,6 +52,17 @@ type JobSpec struct {
 	TaskRoles      []TaskRole // in the order of the document
 	VirtualCluster string     // "" when the document does not say
 	Storages       StorageRequest
+	Retries        int        // of the whole job
+	Priority       string     // the priority class that the document asks for; "" when it does not say
+	Registries     []Registry // where its images come from, as far as that takes a name and a password
+	Document       []byte     // as it was sent, with every secret in it masked
+}
+
+// Registry is a name and a password at a registry of images. One server may come more than once, for images of several accounts.
+type Registry struct {
+	Server   string // as the document has it: a host, or the URL of Docker Hub
+	Username string
+	Password string
 }
 
 // StorageRequest is `extras.storages` of a job.
@@ -72,6 +83,7 @@ type TaskRole struct {
 	Image                 string
 	Instances             int
 	Commands              []string
+	SecretCommands        bool // Commands hold values of secrets: they must reach the task by a Secret, never in its description
 	Resources             Resources
 	SharedMemoryMB        int
 	Retries               int // of each task
@@ -97,7 +109,7 @@ type Mount struct {
 // Submission is a job on its way in.
 type Submission struct {
 	Spec   JobSpec
-	Source []byte // the document as it was sent
+	Source []byte // the document, without the values of its secrets
 
 	// What the guard decides: callers leave it empty.
 	Owner          UserName

@@ -129,7 +129,7 @@ func (s *Server) createJob(ctx context.Context, in *createJobInput) (*createJobO
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.services.Jobs.Submit(ctx, pai.Submission{Spec: spec, Source: in.RawBody})
+	id, err := s.services.Jobs.Submit(ctx, pai.Submission{Spec: spec, Source: spec.Document})
 	if err != nil {
 		return nil, err
 	}
