@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"regexp"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -88,11 +89,11 @@ func (r *reader) jobName(path string, n ast.Node, to *pai.JobName) {
 
 // jobRetries reads jobRetryCount, where the protocol has negative numbers for retrying without end.
 func (r *reader) jobRetries(path string, n ast.Node) int {
-	retries := r.integer(path, n, -2, maxRetries)
-	if retries < 0 {
+	if v, ok := r.resolve(n).(*ast.IntegerNode); ok && strings.HasPrefix(v.Token.Value, "-") {
 		r.fault(n, path, "this server does not retry a job without end: expected a whole number from 0 to %d", maxRetries)
+		return 0
 	}
-	return retries
+	return r.integer(path, n, 0, maxRetries)
 }
 
 // roleName is the protocol's own rule; role names become parts of environment variables.

@@ -127,5 +127,5 @@ func namesIn(values map[string]string) string {
 	if len(values) == 0 || len(values) > 8 {
 		return ""
 	}
-	return "; there are " + strings.Join(slices.Sorted(maps.Keys(values)), ", ")
+	return " (there are " + strings.Join(slices.Sorted(maps.Keys(values)), ", ") + ")"
 }
