@@ -26,7 +26,7 @@ type document struct {
 	secrets       map[string]string
 	prerequisites map[prerequisiteKey]*prerequisite
 	auths         []*auth // in the order of the document
-	roles         []role // what the task roles say that other parts must complete
+	roles         []role  // what the task roles say that other parts must complete
 	deployments   []deployment
 	deployment    reference
 }

@@ -135,8 +135,9 @@ func (r *reader) readSecrets(path string, n ast.Node) map[string]string {
 			r.fault(entry, path, "a secret is named with letters, digits, '_', '-' and '.', at most 253")
 		case twice:
 			r.fault(entry, path, "a name is given twice")
+		default:
+			secrets[name] = text
 		}
-		secrets[name] = text
 	}
 	return secrets
 }
