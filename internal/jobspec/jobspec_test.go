@@ -238,6 +238,8 @@ func TestRefused(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(good)
+	f.Add(templated)
+	f.Add(body + "secrets: {a: &x b, c: *x}\ndeployments: [{name: a, taskRoles: {main: {preCommands: [b]}}}]\n")
 	f.Add("a: &x [*x]")
 	f.Add("? {a: b}\n: c")
 	f.Add("- - - a\n--- b")
