@@ -96,12 +96,12 @@ type TaskRole struct {
 	Image                 string
 	Instances             int
 	Commands              []string
+	SecretCommands        bool // Commands hold values of secrets: they must reach the task by a Secret, never in its description
 	Resources             Resources
 	SharedMemoryMB        int
-	Retries               int  // of each task
-	MinFailedInstances    int  // the role fails when so many tasks failed; 0: never because of failed tasks alone
-	MinSucceededInstances int  // the role, and with it the job, succeeds when so many tasks succeeded; 0: all of all roles
-	SecretCommands        bool // Commands hold values of secrets: they must reach the task by a Secret, never in its description
+	Retries               int // of each task
+	MinFailedInstances    int // the role fails when so many tasks failed; 0: never because of failed tasks alone
+	MinSucceededInstances int // the role, and with it the job, succeeds when so many tasks succeeded; 0: all of all roles
 }
 
 // Resources is what each task of a role gets.
@@ -122,7 +122,7 @@ type Mount struct {
 // Submission is a job on its way in.
 type Submission struct {
 	Spec   JobSpec
-	Source []byte // the document as it was sent
+	Source []byte // the document, without the values of its secrets
 
 	// What the guard decides: callers leave it empty.
 	Owner          UserName

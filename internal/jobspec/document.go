@@ -12,7 +12,7 @@ import (
 // Bounds of the numbers in a document.
 const (
 	maxRoles     = 64
-	maxInstances = 10000
+	maxInstances = 10000 // of one role, and of all together
 	maxRetries   = 10000
 	maxCPU       = 4096
 	maxMemoryMB  = 64 << 20
@@ -21,19 +21,30 @@ const (
 
 // document is what is read before the parts are put together.
 type document struct {
-	spec     pai.JobSpec
-	images   map[string]string // prerequisites of type dockerimage
-	imageRef map[int]reference // task role -> what it says about its image
+	spec          pai.JobSpec
+	parameters    map[string]string
+	secrets       map[string]string
+	prerequisites map[prerequisiteKey]*prerequisite
+	auths         []*auth // in the order of the document
+	roles         []role  // what the task roles say that other parts must complete
+	deployments   []deployment
+	deployment    reference
+}
+
+// role is what a task role says that other parts of the document must complete.
+type role struct {
+	uses     map[string]reference // type of prerequisite -> its name
+	commands []command
 }
 
 // reference is a name that another part of the document must define.
 type reference struct {
 	path, name string
-	at         ast.Node
+	at         ast.Node // nil when there is no reference
 }
 
 func (r *reader) job(root ast.Node) pai.JobSpec {
-	d := &document{images: map[string]string{}, imageRef: map[int]reference{}}
+	d := &document{prerequisites: map[prerequisiteKey]*prerequisite{}}
 	r.object("", root, map[string]field{
 		"protocolVersion": func(p string, n ast.Node) { r.exactly(p, n, "2") },
 		"type":            func(p string, n ast.Node) { r.exactly(p, n, "job") },
@@ -41,18 +52,20 @@ func (r *reader) job(root ast.Node) pai.JobSpec {
 		"version":         ignore,
 		"contributor":     ignore,
 		"description":     ignore,
-		"parameters":      ignore, // commands that use them are refused
-		"secrets":         r.unsupported("secrets"),
-		"deployments":     r.unsupported("deployments"),
-		"jobRetryCount":   func(p string, n ast.Node) { r.jobRetries(p, n) },
+		"parameters":      func(p string, n ast.Node) { d.parameters = r.parameters(p, n) },
+		"secrets":         func(p string, n ast.Node) { d.secrets = r.readSecrets(p, n) },
+		"jobRetryCount":   func(p string, n ast.Node) { d.spec.Retries = r.jobRetries(p, n) },
 		"prerequisites": func(p string, n ast.Node) {
 			r.list(p, n, func(p string, n ast.Node) { r.prerequisite(p, n, d) })
 		},
-		"taskRoles": func(p string, n ast.Node) { r.taskRoles(p, n, d) },
-		"defaults":  func(p string, n ast.Node) { r.defaults(p, n, d) },
-		"extras":    func(p string, n ast.Node) { r.extras(p, n, d) },
+		"taskRoles":   func(p string, n ast.Node) { r.taskRoles(p, n, d) },
+		"deployments": func(p string, n ast.Node) { r.deployments(p, n, d) },
+		"defaults":    func(p string, n ast.Node) { r.defaults(p, n, d) },
+		"extras":      func(p string, n ast.Node) { r.extras(p, n, d) },
 	}, "protocolVersion", "type", "name", "taskRoles")
 	r.images(d)
+	r.registries(d)
+	r.allCommands(d)
 	return d.spec
 }
 
@@ -74,45 +87,13 @@ func (r *reader) jobName(path string, n ast.Node, to *pai.JobName) {
 	*to = name
 }
 
-func (r *reader) jobRetries(path string, n ast.Node) {
-	if r.integer(path, n, -2, maxRetries) != 0 {
-		r.fault(n, path, "this server does not retry whole jobs yet; taskRetryCount retries tasks")
+// jobRetries reads jobRetryCount, where the protocol has negative numbers for retrying without end.
+func (r *reader) jobRetries(path string, n ast.Node) int {
+	if v, ok := r.resolve(n).(*ast.IntegerNode); ok && strings.HasPrefix(v.Token.Value, "-") {
+		r.fault(n, path, "this server does not retry a job without end: expected a whole number from 0 to %d", maxRetries)
+		return 0
 	}
-}
-
-func (r *reader) prerequisite(path string, n ast.Node, d *document) {
-	var name, kind string
-	var uri ast.Node // what may be written there depends on the type, which may come later
-	r.object(path, n, map[string]field{
-		"protocolVersion": ignore,
-		"name":            r.setText(&name),
-		"type":            r.setText(&kind),
-		"version":         ignore,
-		"contributor":     ignore,
-		"description":     ignore,
-		"auth":            r.unsupported("private registries (auth)"),
-		"uri":             func(_ string, n ast.Node) { uri = n },
-	}, "name", "type")
-	switch kind {
-	case "dockerimage":
-		d.images[name] = r.imageURI(path, n, uri)
-	case "script", "data", "output", "":
-	default:
-		r.fault(n, path+".type", "expected dockerimage, script, data or output")
-	}
-}
-
-// imageURI reads the uri of a dockerimage, which prerequisite n must have.
-func (r *reader) imageURI(path string, n, uri ast.Node) string {
-	if uri == nil {
-		r.fault(n, path+".uri", "missing")
-		return ""
-	}
-	image, ok := r.text(path+".uri", uri)
-	if ok && (image == "" || len(image) > 1024 || strings.ContainsFunc(image, func(c rune) bool { return c <= ' ' || c > '~' })) {
-		r.fault(uri, path+".uri", "expected the name of a container image")
-	}
-	return image
+	return r.integer(path, n, 0, maxRetries)
 }
 
 // roleName is the protocol's own rule; role names become parts of environment variables.
@@ -134,34 +115,50 @@ func (r *reader) taskRoles(path string, n ast.Node, d *document) {
 	if len(d.spec.TaskRoles) == 0 || len(d.spec.TaskRoles) > maxRoles {
 		r.fault(n, path, "expected 1 to %d task roles", maxRoles)
 	}
+	tasks := 0
+	for _, role := range d.spec.TaskRoles {
+		tasks += role.Instances
+	}
+	if tasks > maxInstances {
+		r.fault(n, path, "expected at most %d tasks in all task roles together, found %d", maxInstances, tasks)
+	}
 }
 
 func (r *reader) taskRole(path, name string, n ast.Node, d *document) pai.TaskRole {
-	role := pai.TaskRole{Name: name, Instances: 1, MinFailedInstances: 1}
+	spec := pai.TaskRole{Name: name, Instances: 1, MinFailedInstances: 1}
+	rest := role{uses: map[string]reference{}}
+	defer func() { d.roles = append(d.roles, rest) }()
 	if isNull(r.resolve(n)) {
 		r.fault(n, path, "expected a mapping")
-		return role
+		return spec
 	}
-	index := len(d.spec.TaskRoles)
+	use := func(kind string) field {
+		return func(p string, n ast.Node) {
+			if text, ok := r.text(p, n); ok {
+				rest.uses[kind] = reference{path: p, name: text, at: n}
+			}
+		}
+	}
 	r.object(path, n, map[string]field{
-		"instances":      r.setInteger(&role.Instances, 1, maxInstances),
-		"taskRetryCount": r.setInteger(&role.Retries, 0, maxRetries),
-		"dockerImage": func(p string, n ast.Node) {
-			text, _ := r.text(p, n)
-			d.imageRef[index] = reference{path: p, name: text, at: n}
+		"instances":             r.setInteger(&spec.Instances, 1, maxInstances),
+		"taskRetryCount":        r.setInteger(&spec.Retries, 0, maxRetries),
+		"dockerImage":           use(imageKind),
+		"data":                  use("data"),
+		"output":                use("output"),
+		"script":                use("script"),
+		"completion":            func(p string, n ast.Node) { r.completion(p, n, &spec) },
+		"extraContainerOptions": func(p string, n ast.Node) { r.containerOptions(p, n, &spec) },
+		"resourcePerInstance":   func(p string, n ast.Node) { r.resources(p, n, &spec.Resources) },
+		"commands": func(p string, n ast.Node) {
+			if rest.commands = r.commandList(p, n); len(rest.commands) == 0 {
+				r.fault(n, p, "expected at least one command")
+			}
 		},
-		"data":                  ignore,
-		"output":                ignore,
-		"script":                ignore,
-		"completion":            func(p string, n ast.Node) { r.completion(p, n, &role) },
-		"extraContainerOptions": func(p string, n ast.Node) { r.containerOptions(p, n, &role) },
-		"resourcePerInstance":   func(p string, n ast.Node) { r.resources(p, n, &role.Resources) },
-		"commands":              func(p string, n ast.Node) { r.commands(p, n, &role) },
 	}, "dockerImage", "resourcePerInstance", "commands")
-	if role.MinSucceededInstances > role.Instances {
+	if spec.MinSucceededInstances > spec.Instances {
 		r.fault(n, path+".completion.minSucceededInstances", "more than the role has instances")
 	}
-	return role
+	return spec
 }
 
 func (r *reader) completion(path string, n ast.Node, role *pai.TaskRole) {
@@ -196,43 +193,41 @@ func (r *reader) resources(path string, n ast.Node, to *pai.Resources) {
 	}, "cpu", "memoryMB")
 }
 
-func (r *reader) commands(path string, n ast.Node, role *pai.TaskRole) {
-	r.list(path, n, func(p string, n ast.Node) {
-		text, ok := r.text(p, n)
-		switch {
-		case !ok:
-		case strings.Contains(text, "<%"):
-			r.fault(n, p, "this server does not support templates (<%% ... %%>) yet: write the value out")
-		case strings.ContainsRune(text, 0):
-			r.fault(n, p, "a command must not contain NUL")
-		}
-		role.Commands = append(role.Commands, text)
-	})
-	if len(role.Commands) == 0 {
-		r.fault(n, path, "expected at least one command")
-	}
-}
-
 func (r *reader) defaults(path string, n ast.Node, d *document) {
 	r.object(path, n, map[string]field{
 		"virtualCluster": r.setText(&d.spec.VirtualCluster),
-		"deployment":     r.unsupported("deployments"),
+		"deployment": func(p string, n ast.Node) {
+			if text, ok := r.text(p, n); ok {
+				d.deployment = reference{path: p, name: text, at: n}
+			}
+		},
 	})
 }
 
 // extras reads what concerns us of `extras`; everything else there belongs to clients.
 func (r *reader) extras(path string, n ast.Node, d *document) {
-	seen := false
-	r.each(path, n, func(key string, at, value ast.Node) {
-		if key != "storages" {
-			return
-		}
-		if seen {
-			r.fault(at, join(path, key), "given twice")
-		}
-		seen = true
-		r.storages(join(path, key), value, &d.spec.Storages)
+	r.some(path, n, map[string]field{
+		"storages": func(p string, n ast.Node) { r.storages(p, n, &d.spec.Storages) },
+		"hivedScheduler": func(p string, n ast.Node) {
+			r.some(p, n, map[string]field{
+				"jobPriorityClass": func(p string, n ast.Node) { r.priority(p, n, &d.spec.Priority) },
+			})
+		},
 	})
+}
+
+// priorityClass is what names a class of priorities.
+var priorityClass = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+
+func (r *reader) priority(path string, n ast.Node, to *string) {
+	if isNull(r.resolve(n)) {
+		return
+	}
+	text, ok := r.text(path, n)
+	if ok && !priorityClass.MatchString(text) {
+		r.fault(n, path, "expected the name of a priority class: letters, digits, '-', '_' and '.', at most 63")
+	}
+	*to = text
 }
 
 func (r *reader) storages(path string, n ast.Node, to *pai.StorageRequest) {
@@ -272,19 +267,4 @@ func (r *reader) mountPath(path string, n ast.Node, to *string) {
 		r.fault(n, path, "%s", fault)
 	}
 	*to = text
-}
-
-// images puts the images of the prerequisites where the task roles name them.
-func (r *reader) images(d *document) {
-	for i := range d.spec.TaskRoles {
-		ref, given := d.imageRef[i]
-		if !given {
-			continue
-		}
-		image, known := d.images[ref.name]
-		if !known {
-			r.fault(ref.at, ref.path, "no prerequisite of type dockerimage is named %q", ref.name)
-		}
-		d.spec.TaskRoles[i].Image = image
-	}
 }

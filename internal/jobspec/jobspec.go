@@ -3,9 +3,12 @@
 // Use it where a job comes in. Its rules:
 //
 //   - All faults are reported at once, each with line and column, in the order of the document.
-//   - Unknown keys are faults, except where the protocol leaves the choice to clients: in `extras`, `parameters` and prerequisites' data.
+//   - Unknown keys are faults, except where the protocol leaves the choice to clients: in `extras` and `parameters`.
 //   - What the protocol knows and this server cannot do is refused by name. Nothing that a document asks for is silently ignored when
 //     ignoring it would change what the job does.
+//   - Templates (<% $parameters.NAME %>) are replaced once, in commands: what a value holds is put in as it is.
+//   - Values of `secrets` and passwords of registries are in the result's commands and registries alone. They are masked in its
+//     Document, which otherwise is the source byte for byte, and no error quotes them.
 //
 // Example:
 //
@@ -14,13 +17,18 @@
 package jobspec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -30,31 +38,39 @@ const MaxSize = 256 << 10
 
 // Parse reads one document. Its error is a *pai.Error with the code InvalidParametersError that names every fault.
 func Parse(source []byte) (pai.JobSpec, error) {
-	root, err := parseYAML(source)
+	tokens, root, err := parseYAML(source)
 	if err != nil {
 		return pai.JobSpec{}, err
 	}
-	r := &reader{anchors: anchorsIn(root)}
+	r := newReader(root)
 	spec := r.job(root)
-	spec.Document = source
-	return spec, r.err()
+	if err := r.err(); err != nil {
+		return pai.JobSpec{}, err
+	}
+	spec.Document, err = masked(source, tokens, r.secrets.values)
+	if err != nil {
+		return pai.JobSpec{}, err
+	}
+	return spec, nil
 }
 
-func parseYAML(source []byte) (root ast.Node, err error) {
+// parseYAML returns the root of the document, and all its tokens, comments included.
+func parseYAML(source []byte) (tokens token.Tokens, root ast.Node, err error) {
 	defer func() { // the YAML library panics on some input that is none
 		if recover() != nil {
 			root, err = nil, pai.Errorf(pai.InvalidParametersError, "not YAML")
 		}
 	}()
 	if len(source) > MaxSize {
-		return nil, pai.Errorf(pai.InvalidParametersError, "the job document is larger than %d KiB", MaxSize>>10)
+		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is larger than %d KiB", MaxSize>>10)
 	}
 	if tooDeep(source) {
-		return nil, pai.Errorf(pai.InvalidParametersError, "the job document is nested too deeply")
+		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is nested too deeply")
 	}
-	file, err := parser.ParseBytes(source, 0)
+	tokens = lexer.Tokenize(string(source))
+	file, err := parser.Parse(tokens, 0)
 	if err != nil {
-		return nil, syntaxError(err)
+		return nil, nil, syntaxError(err)
 	}
 	var bodies []ast.Node
 	for _, doc := range file.Docs {
@@ -64,11 +80,11 @@ func parseYAML(source []byte) (root ast.Node, err error) {
 	}
 	switch len(bodies) {
 	case 0:
-		return nil, pai.Errorf(pai.InvalidParametersError, "the job document is empty")
+		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is empty")
 	case 1:
-		return bodies[0], nil
+		return tokens, bodies[0], nil
 	}
-	return nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(bodies))
+	return nil, nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(bodies))
 }
 
 // tooDeep bounds the recursion of the YAML parser: real job documents nest a dozen levels.
@@ -93,56 +109,99 @@ func tooDeep(source []byte) bool {
 	return false
 }
 
+// quotedText is what a message of the YAML library quotes from the document, which may be a part of a secret. Brackets and commas are its
+// own words.
+var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:\\[^']*'?|[^\[\]{},\t'\\])'`)
+
+// syntaxError says where a document is no YAML, and why, without any of its text.
 func syntaxError(err error) error {
 	var at yaml.Error
 	if errors.As(err, &at) && at.GetToken() != nil {
 		p := at.GetToken().Position
-		return pai.Errorf(pai.InvalidParametersError, "line %d, column %d: %s", p.Line, p.Column, at.GetMessage())
+		return pai.Errorf(pai.InvalidParametersError, "line %d, column %d: %s", p.Line, p.Column, quotedText.ReplaceAllString(at.GetMessage(), "…"))
 	}
-	return pai.Errorf(pai.InvalidParametersError, "not YAML: %v", err)
+	return pai.Errorf(pai.InvalidParametersError, "not YAML")
 }
 
 // reader walks a document and collects its faults.
 type reader struct {
-	anchors map[string]ast.Node
-	faults  []string
+	anchors  map[string]*ast.AnchorNode
+	secrets  secretNodes
+	refused  map[ast.Node]bool // aliases that must not be followed
+	commands int               // how many were read
+	faults   []fault
+}
+
+// fault is what is wrong at one place.
+type fault struct {
+	line, column int // 0 when the place is not known
+	text         string
+}
+
+// newReader finds the anchors of a document and the secrets in it, and refuses aliases that mix secrets with the rest.
+func newReader(root ast.Node) *reader {
+	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}}
+	visitAll(root, func(n ast.Node) {
+		a, ok := n.(*ast.AnchorNode)
+		if !ok || a.Name == nil || a.Name.GetToken() == nil {
+			return
+		}
+		name := a.Name.GetToken().Value
+		if r.anchors[name] != nil {
+			r.fault(a, "", "this anchor (&) is given twice")
+		}
+		r.anchors[name] = a
+	})
+	r.secrets = r.findSecrets(root)
+	r.refuseAliases(root)
+	return r
 }
 
 func (r *reader) err() error {
 	if len(r.faults) == 0 {
 		return nil
 	}
+	slices.SortStableFunc(r.faults, func(a, b fault) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+	})
 	const most = 50 // a document that is wrong throughout must not fill screens
-	if n := len(r.faults); n > most {
-		r.faults = append(r.faults[:most], fmt.Sprintf("and %d more", n-most))
+	var texts []string
+	for _, f := range r.faults[:min(len(r.faults), most)] {
+		texts = append(texts, f.text)
 	}
-	return pai.Errorf(pai.InvalidParametersError, "%s", strings.Join(r.faults, "; "))
+	if n := len(r.faults); n > most {
+		texts = append(texts, fmt.Sprintf("and %d more", n-most))
+	}
+	return pai.Errorf(pai.InvalidParametersError, "%s", strings.Join(texts, "; "))
 }
 
 func (r *reader) fault(n ast.Node, path, format string, args ...any) {
-	where := ""
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		where = fmt.Sprintf("line %d, column %d: ", t.Position.Line, t.Position.Column)
+	if r.refused[n] {
+		return // the fault is the alias itself
 	}
+	f := fault{text: fmt.Sprintf(format, args...)}
 	if path != "" {
-		where += path + ": "
+		f.text = path + ": " + f.text
 	}
-	r.faults = append(r.faults, where+fmt.Sprintf(format, args...))
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		f.line, f.column = t.Position.Line, t.Position.Column
+		f.text = fmt.Sprintf("line %d, column %d: %s", f.line, f.column, f.text)
+	}
+	r.faults = append(r.faults, f)
 }
 
-// anchorsIn finds the anchors (&name) of a document, for the aliases (*name) in it.
-func anchorsIn(root ast.Node) map[string]ast.Node {
-	found := map[string]ast.Node{}
-	ast.Walk(anchorVisitor(found), root)
-	return found
+// visitAll calls visit for a node and everything in it. Aliases are visited, and not followed.
+func visitAll(n ast.Node, visit func(ast.Node)) {
+	if n != nil {
+		ast.Walk(visitor(visit), n)
+	}
 }
 
-type anchorVisitor map[string]ast.Node
+type visitor func(ast.Node)
 
-func (v anchorVisitor) Visit(n ast.Node) ast.Visitor {
-	if a, ok := n.(*ast.AnchorNode); ok && a.Name != nil && a.Name.GetToken() != nil {
-		v[a.Name.GetToken().Value] = a.Value
-	}
+// Visit implements [ast.Visitor].
+func (v visitor) Visit(n ast.Node) ast.Visitor {
+	v(n)
 	return v
 }
 
@@ -155,17 +214,22 @@ func (r *reader) resolve(n ast.Node) ast.Node {
 		case *ast.TagNode:
 			n = v.Value
 		case *ast.AliasNode:
-			if v.Value == nil || v.Value.GetToken() == nil {
+			target := r.target(v)
+			if target == nil || r.refused[v] {
 				return n
 			}
-			target, ok := r.anchors[v.Value.GetToken().Value]
-			if !ok {
-				return n
-			}
-			n = target
+			n = target.Value
 		default:
 			return n
 		}
 	}
 	return n
+}
+
+// target returns the anchor that an alias names, nil when there is none.
+func (r *reader) target(a *ast.AliasNode) *ast.AnchorNode {
+	if a.Value == nil || a.Value.GetToken() == nil {
+		return nil
+	}
+	return r.anchors[a.Value.GetToken().Value]
 }

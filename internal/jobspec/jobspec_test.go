@@ -68,6 +68,7 @@ func TestParse(t *testing.T) {
 			},
 		},
 		Storages: pai.StorageRequest{Wanted: []pai.WantedStorage{{Name: "nfs-storage", MountPath: "/data"}, {Name: "other"}}},
+		Document: []byte(good),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -140,8 +141,66 @@ extras:
 	}
 }
 
+func TestFaultsComeInTheOrderOfTheDocument(t *testing.T) {
+	_, err := jobspec.Parse([]byte(`taskRoles:
+  worker:
+    dockerImage: missing
+    commands: [<% $parameters.x %>]
+    resourcePerInstance: {cpu: 1, memoryMB: 1, gpu: x}
+defaults: {deployment: none}
+type: job
+protocolVersion: 2
+`))
+	var lines []string
+	for text := range strings.SplitSeq(err.Error(), "; ") {
+		line, _, _ := strings.Cut(text, ",")
+		lines = append(lines, line)
+	}
+	if diff := cmp.Diff([]string{"line 1", "line 3", "line 4", "line 5", "line 6"}, lines); diff != "" {
+		t.Errorf("%s\n%v", diff, err)
+	}
+}
+
+// with replaces a part of the good document, which must be there.
+func with(t *testing.T, old, new string) string {
+	t.Helper()
+	if !strings.Contains(good, old) {
+		t.Fatalf("%q is not in the document", old)
+	}
+	return strings.Replace(good, old, new, 1)
+}
+
+func TestOptions(t *testing.T) {
+	for _, c := range []struct {
+		name, doc string
+		want      func(*pai.JobSpec)
+	}{
+		{"job retries", with(t, "defaults:", "jobRetryCount: 2\ndefaults:"), func(s *pai.JobSpec) { s.Retries = 2 }},
+		{"priority", with(t, "extras:", "extras:\n  hivedScheduler: {jobPriorityClass: prod, taskRoles: {}}"), func(s *pai.JobSpec) { s.Priority = "prod" }},
+		{"no priority", with(t, "extras:", "extras:\n  hivedScheduler: {jobPriorityClass: }"), func(*pai.JobSpec) {}},
+		{"parameters that nobody uses", with(t, "defaults:", "parameters: {a: {b: 1}}\ndefaults:"), func(*pai.JobSpec) {}},
+		{"no secrets", with(t, "defaults:", "secrets: {}\ndeployments: []\ndefaults:"), func(*pai.JobSpec) {}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want, err := jobspec.Parse([]byte(good))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.want(&want)
+			want.Document = []byte(c.doc)
+			got, err := jobspec.Parse([]byte(c.doc))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestRefused(t *testing.T) {
-	with := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	with := func(old, new string) string { return with(t, old, new) }
 	for _, c := range []struct{ name, doc, want string }{
 		{"empty", "", "empty"},
 		{"not YAML", "a: [", "line 1"},
@@ -150,13 +209,20 @@ func TestRefused(t *testing.T) {
 		{"duplicate key", "name: a\nname: b\n", "line 2"},
 		{"deep", strings.Repeat("[", 100000), "nested too deeply"},
 		{"large", "a: " + strings.Repeat("x", jobspec.MaxSize), "larger than"},
-		{"secrets", with("defaults:", "secrets: {a: b}\ndefaults:"), "does not support secrets"},
-		{"template", with("echo hello", "echo <% $parameters.x %>"), "does not support templates"},
 		{"merge key", with("defaults: {virtualCluster: default}", "defaults: {<<: *res}"), "merge keys"},
-		{"job retry", with("defaults:", "jobRetryCount: 2\ndefaults:"), "does not retry whole jobs"},
+		{"retry without end", with("defaults:", "jobRetryCount: -1\ndefaults:"), "line 29, column 16: jobRetryCount: this server does not retry a job without end"},
+		{"too many retries", with("defaults:", "jobRetryCount: 10001\ndefaults:"), "a whole number from 0 to 10000"},
+		{"too many tasks", with("instances: 2", "instances: 10000"), "expected at most 10000 tasks in all task roles together, found 10001"},
+		{"ports", with("{gpu: 1,", "{ports: {http: 1}, gpu: 1,"), "does not support ports"},
+		{"infiniband", with("{shmMB: 64}", "{infiniband: true}"), "does not support infiniband"},
+		{"priority", with("extras:", "extras:\n  hivedScheduler: {jobPriorityClass: a b}"), "the name of a priority class"},
+		{"priority of a list", with("extras:", "extras:\n  hivedScheduler: []"), "extras.hivedScheduler: expected a mapping"},
+		{"anchor given twice", with("extras:", "extras:\n  a: &res 1"), "this anchor (&) is given twice"},
+		{"same prerequisite", with("taskRoles:", "  - {name: shell, type: dockerimage, uri: b}\ntaskRoles:"), "another prerequisite of type dockerimage is named \"shell\""},
+		{"no such script", with("    taskRetryCount: 3", "    script: shell"), "no prerequisite of type script is named \"shell\""},
+		{"many commands", with("commands: [sleep 1]", "commands: ["+strings.Repeat("a,", 10000)+"a]"), "expected at most 10000 commands in all"},
 		{"loop", "&a name: *a\n", ""},
 		{"storages null", with("    - name: nfs-storage\n      mountPath: /data\n    - name: other\n", ""), "expected a list"},
-		{"private registry", with("    type: dockerimage", "    auth: {username: u, password: CANARY}\n    type: dockerimage"), "private registries"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := jobspec.Parse([]byte(c.doc))
@@ -172,6 +238,8 @@ func TestRefused(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(good)
+	f.Add(templated)
+	f.Add(body + "secrets: {a: &x b, c: *x}\ndeployments: [{name: a, taskRoles: {main: {preCommands: [b]}}}]\n")
 	f.Add("a: &x [*x]")
 	f.Add("? {a: b}\n: c")
 	f.Add("- - - a\n--- b")

@@ -16,7 +16,7 @@ import (
 func Rename(document []byte, name pai.JobName) ([]byte, error) {
 	file, err := parser.ParseBytes(document, parser.ParseComments)
 	if err != nil {
-		return nil, fmt.Errorf("job document: %w", err)
+		return nil, fmt.Errorf("job document: %w", syntaxError(err))
 	}
 	path, err := yaml.PathString("$.name")
 	if err != nil {

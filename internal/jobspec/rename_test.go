@@ -17,9 +17,12 @@ func TestRename(t *testing.T) {
 	if !strings.Contains(text, `name: "train-7"`) || !strings.Contains(text, "  - name: image") || !strings.Contains(text, "# what it is for") {
 		t.Errorf("renamed:\n%s", text)
 	}
-	for _, bad := range []string{"type: job\n", "- 1\n", "a: b: c\n", ""} {
-		if text, err := jobspec.Rename([]byte(bad), "x"); err == nil {
+	for _, bad := range []string{"type: job\n", "- 1\n", "a: b: CANARY\n", ""} {
+		text, err := jobspec.Rename([]byte(bad), "x")
+		if err == nil {
 			t.Errorf("%q became %q", bad, text)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("the error quotes the document: %v", err)
 		}
 	}
 }

@@ -21,17 +21,37 @@ func isNull(n ast.Node) bool {
 
 // entries returns the key-value pairs of a mapping; nil, with a fault unless it is empty, when n is none.
 func (r *reader) entries(path string, n ast.Node) []*ast.MappingValueNode {
+	if v := r.resolve(n); !isMapping(v) && !isNull(v) {
+		r.fault(n, path, "expected a mapping")
+	}
+	return r.pairs(n)
+}
+
+// pairs returns the key-value pairs of a mapping; nil when n is none.
+func (r *reader) pairs(n ast.Node) []*ast.MappingValueNode {
 	switch v := r.resolve(n).(type) {
 	case *ast.MappingNode:
 		return v.Values
 	case *ast.MappingValueNode:
 		return []*ast.MappingValueNode{v}
-	default:
-		if !isNull(v) {
-			r.fault(n, path, "expected a mapping")
-		}
-		return nil
 	}
+	return nil
+}
+
+func isMapping(n ast.Node) bool {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return true
+	}
+	return false
+}
+
+// keyOf returns the key of a pair, which a document that is barely YAML may lack.
+func keyOf(entry *ast.MappingValueNode) (string, bool) {
+	if entry.Key == nil || entry.Key.GetToken() == nil {
+		return "", false
+	}
+	return entry.Key.GetToken().Value, true
 }
 
 // object reads a mapping with known keys. Unknown, repeated and missing ones are faults.
@@ -56,18 +76,34 @@ func (r *reader) object(path string, n ast.Node, fields map[string]field, requir
 	}
 }
 
+// some reads the known keys of a mapping in which others may have keys of their own.
+func (r *reader) some(path string, n ast.Node, fields map[string]field) {
+	seen := map[string]bool{}
+	r.each(path, n, func(key string, at, value ast.Node) {
+		read, known := fields[key]
+		switch {
+		case !known:
+			return
+		case seen[key]:
+			r.fault(at, join(path, key), "given twice")
+		default:
+			read(join(path, key), value)
+		}
+		seen[key] = true
+	})
+}
+
 // each visits the pairs of a mapping whose keys are free.
 func (r *reader) each(path string, n ast.Node, visit func(key string, at, value ast.Node)) {
 	for _, entry := range r.entries(path, n) {
-		if entry.Key == nil || entry.Key.GetToken() == nil {
+		switch key, ok := keyOf(entry); {
+		case !ok:
 			r.fault(entry, path, "expected a key")
-			continue
-		}
-		if entry.Key.IsMergeKey() {
+		case entry.Key.IsMergeKey():
 			r.fault(entry.Key, path, "merge keys (<<) are not supported: write the values out")
-			continue
+		default:
+			visit(key, entry.Key, entry.Value)
 		}
-		visit(entry.Key.GetToken().Value, entry.Key, entry.Value)
 	}
 }
 
@@ -93,17 +129,34 @@ func (r *reader) list(path string, n ast.Node, item field) {
 	}
 }
 
+// shortList reads a sequence of at most most items.
+func (r *reader) shortList(path string, n ast.Node, most int, item field) {
+	if seq, ok := r.resolve(n).(*ast.SequenceNode); ok && len(seq.Values) > most {
+		r.fault(n, path, "expected at most %d items", most)
+		return
+	}
+	r.list(path, n, item)
+}
+
 // text reads a scalar as text. Numbers and booleans count, as what was written: names such as 123 need no quotes.
 func (r *reader) text(path string, n ast.Node) (string, bool) {
+	text, ok := r.scalar(n)
+	if !ok {
+		r.fault(n, path, "expected text")
+	}
+	return text, ok
+}
+
+// scalar is text without a fault.
+func (r *reader) scalar(n ast.Node) (string, bool) {
 	switch v := r.resolve(n).(type) {
 	case *ast.StringNode:
 		return v.Value, true
 	case *ast.LiteralNode:
 		return v.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return v.GetToken().Value, true
 	}
-	r.fault(n, path, "expected text")
 	return "", false
 }
 

@@ -178,7 +178,7 @@ func (w *canaryWalk) prepare(t *testing.T) {
 		}
 	}
 	w.what[strings.TrimPrefix(authorization(t, w.s, application), "Bearer ")] = "token of alice"
-	resp, text := do(t, w.s, "POST", "/api/v2/jobs", "text/yaml", jobDocument("existing", ""), w.as(t, "user"))
+	resp, text := do(t, w.s, "POST", "/api/v2/jobs", "text/yaml", jobDocument("existing", "secrets: {token: "+w.plant("secret of a job")+"}"), w.as(t, "user"))
 	if resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("got %d %s", resp.StatusCode, text)
 	}

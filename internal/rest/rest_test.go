@@ -248,6 +248,28 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// TestSubmitMasksSecrets looks at the record, which keeps the document.
+func TestSubmitMasksSecrets(t *testing.T) {
+	s := servertest.Start(t, nil)
+	check(t, s, "Bearer "+s.Token(t, "alice"), "POST", "/api/v2/jobs", "text/yaml", jobDocument("one", "secrets: {key: CANARY} # mine\n"), 202, "")
+	records, err := s.Kube.CoreV1().Secrets("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, kept := jobDocument("one", "secrets: {key: \"******\"} # mine\n"), 0
+	for _, record := range records.Items {
+		if string(record.Data["job.yaml"]) == want {
+			kept++
+		}
+		if strings.Contains(fmt.Sprintf("%+v %s", record, record.Data), "CANARY") {
+			t.Errorf("the record %s holds the secret", record.Name)
+		}
+	}
+	if kept != 1 {
+		t.Errorf("the masked document was kept %d times", kept)
+	}
+}
+
 func TestShapeOfWhatDoesNotExist(t *testing.T) {
 	s := servertest.Start(t, nil)
 	for _, c := range []struct {
