@@ -101,6 +101,22 @@ type roleJob struct {
 	completed time.Time
 }
 
+// slimJob drops from a Job what nobody here reads, which is most of it.
+func slimJob(obj any) (any, error) {
+	j, ok := obj.(*batchv1.Job)
+	if !ok {
+		return obj, nil // a tombstone
+	}
+	j.ManagedFields = nil
+	spec := &j.Spec.Template.Spec
+	spec.InitContainers, spec.Affinity, spec.SecurityContext = nil, nil, nil
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		*c = corev1.Container{Name: c.Name, Image: c.Image, Resources: corev1.ResourceRequirements{Requests: c.Resources.Requests}}
+	}
+	return j, nil
+}
+
 func parseRoleJob(obj any) (roleJob, error) {
 	j, ok := obj.(*batchv1.Job)
 	if !ok {

@@ -183,7 +183,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
-		{in(c.namespace, "", specs.JobLabel).Batch().V1().Jobs().Informer(), c.jobs},
+		{slim(c.namespace, "", specs.JobLabel, slimJob).Batch().V1().Jobs().Informer(), c.jobs},
 		{nodes, c.nodes},
 		{pods, c.pods},
 	} {

@@ -1,7 +1,7 @@
 package rest
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -31,11 +31,6 @@ type jobListInput struct {
 	Limit          string `query:"limit" doc:"How many at most: 5000 when left out, 50000 at most"`
 	Order          string `query:"order" doc:"FIELD,ASC or FIELD,DESC; submissionTime,DESC when left out"`
 	WithTotalCount string `query:"withTotalCount" doc:"true: an object with the number of all selected jobs, and the list as data"`
-}
-
-type jobListOutput struct {
-	ContentType string `header:"Content-Type"`
-	Body        []byte
 }
 
 // jobSummary is an item of the reference's JobSummary.
@@ -81,7 +76,7 @@ func (s *Server) jobListOperations() {
 	}, s.listJobs)
 }
 
-func (s *Server) listJobs(ctx context.Context, in *jobListInput) (*jobListOutput, error) {
+func (s *Server) listJobs(ctx context.Context, in *jobListInput) (*huma.StreamResponse, error) {
 	q, err := in.query()
 	if err != nil {
 		return nil, err
@@ -90,19 +85,39 @@ func (s *Server) listJobs(ctx context.Context, in *jobListInput) (*jobListOutput
 	if err != nil {
 		return nil, err
 	}
-	var out bytes.Buffer
-	counted := in.WithTotalCount == "true"
-	if counted {
-		fmt.Fprintf(&out, `{"totalCount":%d,"data":`, page.Total)
-	}
-	if err := s.jobTexts.write(&out, page.Jobs); err != nil {
+	texts, err := s.jobTexts.of(page.Jobs)
+	if err != nil {
 		return nil, err
 	}
-	if counted {
-		out.WriteByte('}')
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		hctx.SetHeader("Content-Type", "application/json")
+		hctx.SetStatus(http.StatusOK)
+		out := listWriters.Get().(*bufio.Writer)
+		defer listWriters.Put(out)
+		out.Reset(hctx.BodyWriter())
+		if in.WithTotalCount == "true" {
+			fmt.Fprintf(out, `{"totalCount":%d,"data":`, page.Total)
+			defer out.Flush()
+			defer out.WriteString("}\n")
+		}
+		writeList(out, texts)
+		out.Flush()
+	}}, nil
+}
+
+// listWriters keep the memory of lists, which would be a lot to collect.
+var listWriters = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
+
+// writeList writes texts that are JSON as a JSON list. What cannot be written any more has nobody who reads it.
+func writeList(out *bufio.Writer, texts [][]byte) {
+	out.WriteByte('[')
+	for i, text := range texts {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		out.Write(text)
 	}
-	out.WriteByte('\n')
-	return &jobListOutput{ContentType: "application/json", Body: out.Bytes()}, nil
+	out.WriteByte(']')
 }
 
 // query reads the parameters, and names everything that is wrong with them.
@@ -187,27 +202,21 @@ type jobTexts struct {
 // minTexts is how many texts are kept at least before some are forgotten.
 const minTexts = 4096
 
-// write writes a JSON list of the jobs.
-func (t *jobTexts) write(out *bytes.Buffer, jobs []*pai.JobSummary) error {
+// of returns the texts of jobs.
+func (t *jobTexts) of(jobs []*pai.JobSummary) ([][]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.fresh) > 2*max(len(jobs), minTexts) || t.fresh == nil {
 		t.aging, t.fresh = t.fresh, make(map[*pai.JobSummary][]byte, len(jobs))
 	}
-	out.Grow(len(jobs) * 768)
-	out.WriteByte('[')
+	out := make([][]byte, len(jobs))
 	for i, j := range jobs {
-		if i > 0 {
-			out.WriteByte(',')
+		var err error
+		if out[i], err = t.text(j); err != nil {
+			return nil, err
 		}
-		text, err := t.text(j)
-		if err != nil {
-			return err
-		}
-		out.Write(text)
 	}
-	out.WriteByte(']')
-	return nil
+	return out, nil
 }
 
 // text is the JSON of one job. The caller holds the lock.
