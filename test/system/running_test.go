@@ -177,12 +177,10 @@ func (f *faultLab) revocation(t *testing.T) {
 	f.bound(t, "r-data")
 	f.begin(t, "holder", task{storages: []string{"r-data"}})
 	f.becomes(t, "holder", "RUNNING")
-	var told struct {
-		Jobs []struct{ Job string }
-	}
+	var told struct{ Jobs []string }
 	r := f.asAdmin(t, "storage", "revoke", "default", "r-data", "--output", "json")
 	r.mustSucceed(t, "revoke")
-	if err := json.Unmarshal([]byte(r.out), &told); err != nil || !strings.Contains(r.out, "alice~holder") {
+	if err := json.Unmarshal([]byte(r.out), &told); err != nil || len(told.Jobs) != 1 || told.Jobs[0] != "alice~holder" {
 		t.Errorf("%v: %s", err, r.out)
 	}
 	f.paictl(t, "job", "submit", writeFile(t, "late.yaml", task{storages: []string{"r-data"}}.document("late"))).mustRefuse(t, "a new job", 3, "not allowed to access r-data")
