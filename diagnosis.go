@@ -24,6 +24,13 @@ func (f Finding) Line() string {
 	return line
 }
 
+// The codes of the catalogue that are part of the message when a job is refused.
+const (
+	RefusedVirtualCluster = "JOB-101"
+	RefusedStorageDenied  = "JOB-102"
+	RefusedStorageUnknown = "JOB-103"
+)
+
 // Fixer is who can mend something.
 type Fixer string
 

@@ -59,7 +59,11 @@ func checkWanted(user UserName, wanted []WantedStorage, grants Grants, storages 
 			forbidden = append(forbidden, string(w.Name))
 		}
 	}
-	hint := usable(grants, storages)
+	hint, code := usable(grants, storages), " ["+RefusedStorageDenied+"]"
+	if len(forbidden) == 0 {
+		code = " [" + RefusedStorageUnknown + "]"
+	}
+	hint += code
 	switch {
 	case len(forbidden) > 0 && len(missing) > 0:
 		return Errorf(ForbiddenUserError, "User %s is not allowed to access %s, and %s is not found. %s",

@@ -50,7 +50,7 @@ func (g *guard) virtualCluster(ctx context.Context, user pai.UserName, wanted st
 	if _, err := g.next.VirtualClusters.VirtualCluster(ctx, wanted); err != nil {
 		return "", err
 	}
-	return "", pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to use virtual cluster %s.", user, wanted)
+	return "", pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to use virtual cluster %s. [%s]", user, wanted, pai.RefusedVirtualCluster)
 }
 
 func (g *guard) Job(ctx context.Context, id pai.JobID) (pai.Job, error) {

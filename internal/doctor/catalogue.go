@@ -140,16 +140,13 @@ var (
 		"Read the evidence.", admin)
 )
 
-// The catalogue: refused submissions.
+// The catalogue: refused submissions, which the guard speaks of.
 var (
-	// VirtualClusterDenied is part of the message that refuses a job.
-	VirtualClusterDenied = entry("JOB-101", "virtual cluster not allowed", "No group of the user may use the virtual cluster that the job names. The job is refused when it is submitted.",
+	_ = entry(pai.RefusedVirtualCluster, "virtual cluster not allowed", "No group of the user may use the virtual cluster that the job names. The job is refused when it is submitted.",
 		"Choose another virtual cluster, or ask an administrator.", user)
-	// StorageDenied is part of the message that refuses a job.
-	StorageDenied = entry("JOB-102", "storage not granted", "No group of the user is granted the storage. The job is refused when it is submitted; the message lists what the user may use.",
+	_ = entry(pai.RefusedStorageDenied, "storage not granted", "No group of the user is granted the storage. The job is refused when it is submitted; the message lists what the user may use.",
 		"Choose another storage, or ask an administrator: paictl storage grant GROUP STORAGE.", user)
-	// StorageUnknown is part of the message that refuses a job.
-	StorageUnknown = entry("JOB-103", "no such storage", "There is no storage of that name. The job is refused when it is submitted.",
+	_ = entry(pai.RefusedStorageUnknown, "no such storage", "There is no storage of that name. The job is refused when it is submitted.",
 		"Correct the name in extras.storages; see: paictl storage list.", user)
 )
 
