@@ -105,6 +105,7 @@ func TestWorkersWords(t *testing.T) {
 		{"smb helper", smb, flex + "mount: /x: cannot mount //10.0.0.1/media read-only; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.", "STO-202", "node worker2"},
 		{"smb key", smb, flex + "the Secret lacks the key password", "STO-502", "secret default/smb"},
 		{"smb secret", smb, `MountVolume.SetUp failed for volume "VOLUME" : Couldn't get secret default/smb err: secrets "smb" not found`, "STO-501", "secret default/smb"},
+		{"smb secret's type", smb, `MountVolume.SetUp failed for volume "VOLUME" : couldn't get secret default/smb err: cannot get secret of type microsoft.com/smb`, "STO-503", "secret default/smb"},
 		{"flex driver", smb, `Unable to attach or mount volumes: unmounted volumes=[storage-0], unattached volumes=[], failed to process volumes=[storage-0]: failed to get Plugin from volumeSpec for volume "VOLUME" err=no volume plugin matched`, "STO-204", "node worker2"},
 		{"csi driver", doctor.Storage{Name: "x", Volume: "x-pv", Driver: "there.csi", CSI: true}, `MountVolume.MountDevice failed for volume "VOLUME" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name there.csi not found in the list of registered CSI drivers`, "STO-205", "node worker2"},
 		{"hostPath", doctor.Storage{Name: "h", Type: pai.StorageHostPath, Volume: "h-pv", Export: "/x", HostLocal: true}, `MountVolume.SetUp failed for volume "VOLUME" : hostPath type check failed: /x is not a directory`, "STO-407", "node worker2"},

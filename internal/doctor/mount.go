@@ -196,12 +196,12 @@ var signs = []sign{
 	on(`(?i)unknown filesystem type '?"?([a-z0-9]+)|No such device|not supported by kernel`, nil, func(s Storage, node string, m []string) pai.Finding {
 		return cannot(kernelModule, s, node, "run on "+node+": modprobe "+module(s), "its kernel has no %s", module(s))
 	}),
+	on(`(?i)Cannot get secret of type|secret.*type.*(?:mismatch|does not match)`, nil, func(s Storage, node string, _ []string) pai.Finding {
+		return secretType.finding("secret "+s.Secret, "create it anew with the type "+driver(s), "%s cannot be mounted: its Secret %s has not the type %s", describe(s), s.Secret, driver(s))
+	}),
 	on(`(?i)secrets? "?([^"\s]+)"? not found|Couldn't get secret (\S+)`, nil, func(s Storage, node string, m []string) pai.Finding {
 		name := secretName(s, m)
 		return secretMissing.finding("secret "+name, "create it, with what the storage is mounted with", "%s cannot be mounted: its Secret %s does not exist", describe(s), name)
-	}),
-	on(`(?i)Cannot get secret of type|secret.*type.*(?:mismatch|does not match)`, nil, func(s Storage, node string, _ []string) pai.Finding {
-		return secretType.finding("secret "+s.Secret, "create it anew with the type "+driver(s), "%s cannot be mounted: its Secret %s has not the type %s", describe(s), s.Secret, driver(s))
 	}),
 	on(`(?i)(?:lacks|missing|does not (?:contain|have)|no|empty|without) (?:the )?(?:key |field )?"?(username|password|accountname|accountkey|azurestorageaccountname|azurestorageaccountkey)"?|(?:key |field )?"?(username|password|accountname|accountkey|azurestorageaccountname|azurestorageaccountkey)"? (?:is |are )?(?:missing|not found|empty|not set|required)`, nil, lacksKey),
 	on(`(?i)Stale (?:NFS )?file handle|ESTALE`, nil, func(s Storage, node string, _ []string) pai.Finding {

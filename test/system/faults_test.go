@@ -24,7 +24,7 @@ func TestWaitingJobsExplainThemselves(t *testing.T) {
 		faults []fault
 	}{
 		{"claims", nil, claimFaults()}, {"workers", nil, workerFaults()}, {"exports", nil, exportFaults()}, {"folders", folderExports, folderFaults()},
-		{"tasks", nil, taskFaults()}, {"servers", nil, serverFaults()},
+		{"samba", func(t *testing.T, f *faultLab) { f.sambaWorks(t) }, sambaFaults()}, {"tasks", nil, taskFaults()}, {"servers", nil, serverFaults()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			if group.setup != nil {
@@ -39,6 +39,7 @@ func TestWaitingJobsExplainThemselves(t *testing.T) {
 		})
 	}
 	f.report(t)
+	t.Run("start times", func(t *testing.T) { f.startTimes(t, map[bool]int{false: 1, true: 7}[soak()]) })
 	t.Run("server dies under running jobs", func(t *testing.T) { f.deadServer(t) })
 	t.Run("many jobs of many users", func(t *testing.T) { f.manyJobs(t) })
 	t.Run("grants that change later", func(t *testing.T) { f.revocation(t) })
@@ -70,8 +71,9 @@ type task struct {
 // faultLab makes faults, and keeps how long it took until they were explained.
 type faultLab struct {
 	*cluster
-	rows []string
-	jobs int
+	rows      []string
+	jobs      int
+	stopSamba func()
 }
 
 type explanation struct {
