@@ -118,10 +118,10 @@ func (c *Cluster) noMatchFault(cl claim) doctor.ClaimFault {
 	volumes := c.volumes.all()
 	selected := slices.DeleteFunc(slices.Clone(volumes), func(v volume) bool { return !cl.wants.selector.Matches(v.labels) })
 	switch {
-	case len(volumes) == 0 && cl.wants.class == "":
-		return doctor.ClaimFault{Kind: doctor.ClaimNoVolume, Text: "there is no volume"}
 	case len(selected) == 0 && !cl.wants.selector.Empty():
 		return doctor.ClaimFault{Kind: doctor.ClaimSelector, Text: fmt.Sprintf("no volume has the labels that it selects: %s", cl.wants.selector)}
+	case len(volumes) == 0 && cl.wants.class == "":
+		return doctor.ClaimFault{Kind: doctor.ClaimNoVolume, Text: "there is no volume"}
 	}
 	var closest doctor.ClaimFault
 	for _, v := range selected {

@@ -19,7 +19,7 @@ func (f *faultLab) startTimes(t *testing.T, rounds int) {
 	var ours, plain []float64
 	for i := range rounds {
 		name := fmt.Sprintf("start-%d", i)
-		document := writeFile(t, name+".yaml", task{storages: []string{"t-shared", "t-home"}}.document(name))
+		document := writeFile(t, name+".yaml", task{storages: []string{"t-shared", "t-home"}, command: "trap 'exit 0' TERM; sleep 600 & wait"}.document(name))
 		began := time.Now()
 		f.paictl(t, "job", "submit", document).mustSucceed(t, "submit")
 		job := f.kubectl(t, "get", "jobs", "-l", "pai.storage/job", "-o", `jsonpath={.items[?(@.metadata.annotations.pai\.storage/job=="`+name+`")].metadata.name}`).out
