@@ -39,7 +39,7 @@ func TestWaitingJobsExplainThemselves(t *testing.T) {
 		})
 	}
 	f.report(t)
-	t.Run("start times", func(t *testing.T) { f.startTimes(t, map[bool]int{false: 1, true: 7}[soak()]) })
+	t.Run("start times", func(t *testing.T) { f.startTimes(t, map[bool]int{false: 1, true: 8}[soak()]) })
 	t.Run("server dies under running jobs", func(t *testing.T) { f.deadServer(t) })
 	t.Run("many jobs of many users", func(t *testing.T) { f.manyJobs(t) })
 	t.Run("grants that change later", func(t *testing.T) { f.revocation(t) })
