@@ -102,6 +102,7 @@ var allowed = map[string]map[string]string{
 	"internal/term":       {},
 
 	// For tests only.
+	"internal/adtest":   {"internal/kubetest": "tests that cannot run say so"},
 	"internal/kubefake": {},
 	"internal/kubetest": {
 		"internal/buildcache":   "where the binaries lie",
@@ -136,12 +137,13 @@ var confined = map[string]struct {
 	"github.com/golang-jwt/":            {[]string{"internal/auth"}, "one place makes and reads tokens"},
 	"github.com/thejerf/suture/":        {[]string{"internal/proc"}, "one place supervises"},
 	"github.com/vishvananda/netlink":    {[]string{"internal/localcluster"}, "only a local cluster makes a network"},
+	"github.com/cloudsoda/go-smb2":      {[]string{"internal/fileserver"}, "one place asks file servers"},
 	"github.com/chromedp/":              {nil, "browsers are for tests"},
 	"github.com/google/go-containerreg": {[]string{"internal/nodeimage"}, "only the image has container images"},
 }
 
 // testOnly are packages that no program may import.
-var testOnly = []string{"internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
+var testOnly = []string{"internal/adtest", "internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
 
 type goPackage struct {
 	ImportPath string

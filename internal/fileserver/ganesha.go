@@ -7,6 +7,9 @@
 // Example:
 //
 //	text, err := fileserver.NFS{Exports: exports, RecoveryDir: "/share/.nfs-server"}.Ganesha()
+//
+// [SMB] is the same for Samba, with [Accounts] for who may sign in and [Homes] for their folders. Probes ask a running server:
+// [ProbeNFS], [SMBProbe].
 package fileserver
 
 import (
