@@ -77,8 +77,8 @@ func NewAccounts(shared, probe Account, uid, gid int, homes string, users []Acco
 			return a, nil, fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	if uid < 1 || uid >= firstUID || gid < 1 || gid >= firstUID || uid == nobodyID || gid == nobodyID {
-		return a, nil, fmt.Errorf("uid %d and gid %d of the shared user: give two of 1..%d", uid, gid, firstUID-1)
+	if err := checkIDs(uid, gid); err != nil {
+		return a, nil, err
 	}
 	if err := checkSMBPath("directory of homes", homes); err != nil {
 		return a, nil, err
@@ -86,6 +86,15 @@ func NewAccounts(shared, probe Account, uid, gid int, homes string, users []Acco
 	good, refused := a.sort(users)
 	a.users = number(good)
 	return a, refused, nil
+}
+
+func checkIDs(uid, gid int) error {
+	for _, id := range []int{uid, gid} {
+		if id < 1 || id >= firstUID || id == nobodyID {
+			return fmt.Errorf("uid %d and gid %d of the shared user: give numbers in 1..%d, and not nobody's", uid, gid, firstUID-1)
+		}
+	}
+	return nil
 }
 
 // sort says which of the users can have an account.

@@ -2,14 +2,17 @@ package fileserver
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -140,4 +143,43 @@ func LocalOwner(passwd, login string) (Owner, error) {
 		}
 	}
 	return Owner{}, fmt.Errorf("%q has no folder of its own here", login)
+}
+
+// MakeHome is what [SMB.HomeProgram] does with the arguments that Samba adds. It runs on the file server, as root.
+func MakeHome(ctx context.Context, args []string) error {
+	if len(args) != 6 {
+		return fmt.Errorf("make home: give DIRECTORY LINKS UID GID DOMAIN LOGIN, not %q", args)
+	}
+	h := Homes{Dir: args[0], Links: args[1]}
+	var err, err2 error
+	h.UID, err = strconv.Atoi(args[2])
+	h.GID, err2 = strconv.Atoi(args[3])
+	if err = errors.Join(err, err2); err != nil {
+		return fmt.Errorf("make home: %w", err)
+	}
+	domain, login := args[4], args[5]
+	owner, err := LocalOwner("/etc/passwd", login)
+	if err != nil {
+		if owner, err = domainOwner(ctx, domain, login); err != nil {
+			return fmt.Errorf("make home: %w", err)
+		}
+	}
+	return h.Make(owner)
+}
+
+// domainOwner asks winbind who a user of a domain is on this machine.
+func domainOwner(ctx context.Context, domain, login string) (Owner, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	name := domain + `\` + login
+	out, err := exec.CommandContext(ctx, "getent", "passwd", name).Output()
+	fields := strings.Split(strings.TrimSpace(string(out)), ":")
+	if err != nil || len(fields) != 7 {
+		return Owner{}, fmt.Errorf("%q has no folder of its own here: winbind does not know %s", login, name)
+	}
+	uid, err := strconv.Atoi(fields[2])
+	if err != nil || uid < lowestID {
+		return Owner{}, fmt.Errorf("winbind says that %s has uid %q; the range of its idmap begins at %d", name, fields[2], lowestID)
+	}
+	return Owner{Login: login, UID: uid}, nil
 }

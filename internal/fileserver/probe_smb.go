@@ -32,7 +32,6 @@ type SMBProbe struct {
 
 // NTSTATUS codes, from MS-ERREF.
 const (
-	statusAccessDenied   = 0xC0000022
 	statusLogonFailure   = 0xC000006D
 	statusAccountRefused = 0xC000006E // STATUS_ACCOUNT_RESTRICTION
 	statusDisabled       = 0xC0000072
@@ -104,11 +103,11 @@ func classify(ctx context.Context, err error) error {
 			return ErrSMBPassword
 		case statusBadNetworkName:
 			return ErrSMBShare
-		case statusAccessDenied:
-			return ErrSMBDenied
 		case statusNotSupported:
 			return ErrSMBProtocol
 		}
+	case errors.Is(err, os.ErrPermission): // the library's for STATUS_ACCESS_DENIED
+		return ErrSMBDenied
 	case errors.As(err, &invalid):
 		return fmt.Errorf("%w: %w", ErrSMBProtocol, err)
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -18,8 +18,8 @@ type SMB struct {
 	Root     string // the directory that holds data and users
 	StateDir string // on a disk that stays: Samba's databases, and the accounts
 	RunDir   string // sockets, process ids, links to the users' folders
-	// HomeProgram is called as root, as HOMEPROGRAM DOMAIN LOGIN, before the share home is connected: it calls [Homes.Make].
-	HomeProgram string
+	// HomeProgram is a program and its first arguments, for a user's first visit to the share home: it calls [MakeHome] with the others.
+	HomeProgram []string
 
 	NetbiosName string // the machine's name: at most 15 letters, digits, "-"
 	Workgroup   string // "" means WORKGROUP
@@ -30,7 +30,9 @@ type SMB struct {
 	Addresses []netip.Addr   // where to listen, beside loopback; none: everywhere
 	Clients   []netip.Prefix // who may connect; none: everybody
 
-	Shared string   // the shared user, whose uid and gid are the ones that everybody acts as
+	Shared   string // the shared user
+	UID, GID int    // the shared user's, and whom everybody acts as
+
 	Probe  string   // the account of health checks, which reaches the share "probe" alone
 	Admins []string // who may use the shares users and root; in a domain as DOMAIN\user or @DOMAIN\group
 	Hidden []string // names of directories that no share shows
@@ -46,7 +48,7 @@ var (
 	localName   = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 	netbiosName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,13}[A-Za-z0-9])?$`)
 	domainUser  = regexp.MustCompile(`^@?[A-Za-z0-9][A-Za-z0-9-]{0,14}\\[\pL\pN_.-]([\pL\pN_. -]*[\pL\pN_.-])?$`)
-	plainPath   = regexp.MustCompile(`^[A-Za-z0-9_./+-]+$`)
+	plainWord   = regexp.MustCompile(`^[A-Za-z0-9_./+-]+$`)
 )
 
 // PasswordFile is where Samba reads the accounts: what [Accounts.SMBPasswd] returns, replaced in one step, mode 0600.
@@ -101,13 +103,16 @@ func (s *SMB) setDefaults() {
 }
 
 func (s SMB) check() error {
-	for what, p := range map[string]string{"root": s.Root, "state directory": s.StateDir, "run directory": s.RunDir, "program for homes": s.HomeProgram} {
+	for what, p := range map[string]string{"root": s.Root, "state directory": s.StateDir, "run directory": s.RunDir} {
 		if err := checkSMBPath(what, p); err != nil {
 			return err
 		}
 	}
-	if !plainPath.MatchString(s.HomeProgram) {
-		return fmt.Errorf("program for homes %q: letters, digits and /._+- only, because a shell runs it", s.HomeProgram)
+	if len(s.HomeProgram) == 0 || slices.ContainsFunc(s.HomeProgram, func(word string) bool { return !plainWord.MatchString(word) }) {
+		return fmt.Errorf("program for homes %q: words of letters, digits and /._+- only, because a shell runs it", s.HomeProgram)
+	}
+	if err := checkSMBPath("program for homes", s.HomeProgram[0]); err != nil {
+		return err
 	}
 	for what, name := range map[string]string{"NetBIOS name": s.NetbiosName, "workgroup": s.Workgroup} {
 		if !netbiosName.MatchString(name) {
@@ -135,6 +140,9 @@ func (s SMB) checkNames() error {
 		if err := checkLocalName(name); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
+	}
+	if err := checkIDs(s.UID, s.GID); err != nil {
+		return err
 	}
 	if strings.EqualFold(s.Shared, s.Probe) {
 		return fmt.Errorf("the shared user and the probe's are both called %q", s.Shared)
@@ -170,7 +178,7 @@ func checkSMBPath(what, p string) error {
 		return fmt.Errorf("%s %q cannot be used", what, p)
 	}
 	for _, r := range p {
-		if unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("[]=,*?<>|&()!`@:", r) {
+		if unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("[]=,*?<>|&()!~`@:", r) {
 			return fmt.Errorf("%s %q: the character %q cannot be part of it", what, p, r)
 		}
 	}

@@ -18,8 +18,6 @@ func (s SMB) global(c *smbConf) {
 		"server signing", "mandatory",
 		"server smb encrypt", s.Encryption,
 		"ntlm auth", "ntlmv2-only",
-		"lanman auth", "no",
-		"raw NTLMv2 auth", "no",
 		"map to guest", "never",
 		"restrict anonymous", "2",
 		"access based share enum", "yes",
@@ -78,7 +76,7 @@ func (s SMB) identity(c *smbConf) {
 		"server string", "PAI Storage",
 	)
 	if s.Domain == nil {
-		c.set("server role", "standalone server")
+		c.set("server role", "standalone server", "idmap config * : backend", "tdb", "idmap config * : range", "100000-199999")
 		return
 	}
 	c.set(
@@ -138,7 +136,7 @@ func (s SMB) shares(c *smbConf) {
 	share("home", s.HomeLinks()+"/%U", false,
 		"comment", "Your own folder",
 		"invalid users", fmt.Sprintf(`"%s" "%s" "%s"`, s.local("root"), s.local(s.Probe), s.local(s.Shared)),
-		"root preexec", s.HomeProgram+` "%D" "%U"`,
+		"root preexec", fmt.Sprintf(`%s "%s" "%s" %d %d "%%D" "%%U"`, strings.Join(s.HomeProgram, " "), path.Join(s.Root, "users"), s.HomeLinks(), s.UID, s.GID),
 		"root preexec close", "yes",
 	)
 	share("root", s.Root, true, "comment", "Everything, for administrators", "valid users", s.administrators(), "veto files", s.hidden())

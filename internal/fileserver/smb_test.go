@@ -15,8 +15,8 @@ import (
 
 func standalone() fileserver.SMB {
 	return fileserver.SMB{
-		Root: "/share", StateDir: "/share/.smb-server", RunDir: "/run/pai-smb", HomeProgram: "/usr/local/bin/make-home",
-		NetbiosName: "PAI-SM", Shared: "smbuser", Probe: "pai-probe", Admins: []string{"admin", "Carol"}, Hidden: []string{".nfs-server"},
+		Root: "/share", StateDir: "/share/.smb-server", RunDir: "/run/pai-smb", HomeProgram: []string{"/usr/local/bin/make-home"},
+		NetbiosName: "PAI-SM", Shared: "smbuser", UID: 1000, GID: 1000, Probe: "pai-probe", Admins: []string{"admin", "Carol"}, Hidden: []string{".nfs-server"},
 	}
 }
 
@@ -64,7 +64,7 @@ func TestSMBGolden(t *testing.T) {
 // texts are the fields that people fill in.
 func texts(s *fileserver.SMB) map[string]*string {
 	return map[string]*string{
-		"root": &s.Root, "state directory": &s.StateDir, "run directory": &s.RunDir, "program": &s.HomeProgram, "netbios name": &s.NetbiosName,
+		"root": &s.Root, "state directory": &s.StateDir, "run directory": &s.RunDir, "program": &s.HomeProgram[0], "netbios name": &s.NetbiosName,
 		"workgroup": &s.Workgroup, "protocol": &s.MinProtocol, "encryption": &s.Encryption, "shared user": &s.Shared, "probe": &s.Probe,
 		"administrator": &s.Admins[0], "hidden": &s.Hidden[0],
 	}
@@ -126,6 +126,9 @@ func TestSMBRefuses(t *testing.T) {
 		"the whole disk":                  func(s *fileserver.SMB) { s.Root = "/" },
 		"no root":                         func(s *fileserver.SMB) { s.Root = "" },
 		"no shared user":                  func(s *fileserver.SMB) { s.Shared = "" },
+		"no program":                      func(s *fileserver.SMB) { s.HomeProgram = nil },
+		"root's uid":                      func(s *fileserver.SMB) { s.UID = 0 },
+		"nobody's gid":                    func(s *fileserver.SMB) { s.GID = 65534 },
 		"root is shared":                  func(s *fileserver.SMB) { s.Shared = "Root" },
 		"the probe is the shared user":    func(s *fileserver.SMB) { s.Probe = "SMBUSER" },
 		"the probe is an administrator":   func(s *fileserver.SMB) { s.Admins = []string{"PAI-Probe"} },
@@ -187,7 +190,7 @@ func FuzzSMB(f *testing.F) {
 	f.Add("/a\nb", "/x;y", "/z]", "/q %U", "a[b", "x=y", "a\"b", "c\\", "d\x00", "e/f")
 	f.Fuzz(func(t *testing.T, root, state, run, program, netbios, workgroup, shared, probe, admin, hidden string) {
 		s := standalone()
-		s.Root, s.StateDir, s.RunDir, s.HomeProgram, s.NetbiosName, s.Workgroup = root, state, run, program, netbios, workgroup
+		s.Root, s.StateDir, s.RunDir, s.HomeProgram, s.NetbiosName, s.Workgroup = root, state, run, []string{program}, netbios, workgroup
 		s.Shared, s.Probe, s.Admins, s.Hidden = shared, probe, []string{admin}, []string{hidden}
 		text, err := s.Config()
 		if err != nil {
