@@ -432,13 +432,13 @@ func (f *fileServer) encryptionRequired(t *testing.T) {
 	})
 }
 
-// unsigned: the same session is fine as it is, and refused when its second half is not signed.
+// unsigned: a session is fine as it is, and refused when an attacker takes the signature from one of its requests.
 func (f *fileServer) unsigned(t *testing.T) {
 	for _, strip := range []bool{false, true} {
 		changed := 0
 		way := f.through(t, func(message []byte) {
-			const treeConnect, signed = 3, 8
-			if strip && binary.LittleEndian.Uint16(message[12:]) == treeConnect {
+			const create, signed = 5, 8
+			if strip && binary.LittleEndian.Uint16(message[12:]) == create {
 				message[16] &^= signed
 				clear(message[48:64])
 				changed++
@@ -448,7 +448,11 @@ func (f *fileServer) unsigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = session.Mount("data")
+		share, err := session.Mount("data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = share.ReadFile("target")
 		if strip && (status(err) != accessDenied || changed == 0) || !strip && err != nil {
 			t.Errorf("unsigned %v: %v", strip, err)
 		}
