@@ -84,8 +84,8 @@ func FuzzGanesha(f *testing.F) {
 	})
 }
 
-// serve answers one NFS call with the words of a reply, after the echo of its number.
-func serve(t *testing.T, words ...uint32) string {
+// serve answers NFS calls, each with the words of a reply after the echo of its number, and goes silent after the last one.
+func serve(t *testing.T, replies ...[]uint32) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,41 +98,54 @@ func serve(t *testing.T, words ...uint32) string {
 			return
 		}
 		defer conn.Close()
-		head := make([]byte, 8)
-		if _, err := io.ReadFull(conn, head); err != nil {
-			return
+		for _, words := range replies {
+			head := make([]byte, 8)
+			if _, err := io.ReadFull(conn, head); err != nil {
+				return
+			}
+			if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(head)&^(1<<31))-4); err != nil {
+				return
+			}
+			reply := append([]byte(nil), head[4:]...)
+			for _, w := range words {
+				reply = binary.BigEndian.AppendUint32(reply, w)
+			}
+			// In two fragments, as a server may.
+			_, _ = conn.Write(append([]byte{0, 0, 0, 4}, reply[:4]...))
+			_, _ = conn.Write(append(binary.BigEndian.AppendUint32(nil, 1<<31|uint32(len(reply)-4)), reply[4:]...))
 		}
-		reply := binary.BigEndian.AppendUint32(nil, 0)
-		reply = append(reply, head[4:]...)
-		for _, w := range words {
-			reply = binary.BigEndian.AppendUint32(reply, w)
-		}
-		// In two fragments, as a server may.
-		first, rest := append([]byte(nil), reply[:8]...), reply[8:]
-		binary.BigEndian.PutUint32(first, 4)
-		_, _ = conn.Write(first)
-		_, _ = conn.Write(append(binary.BigEndian.AppendUint32(nil, 1<<31|uint32(len(rest))), rest...))
 	}()
 	return l.Addr().String()
 }
 
+// compound is the reply to a successful compound whose first operation is op.
+func compound(op uint32, result ...uint32) []uint32 {
+	return append([]uint32{1, 0, 0, 0, 0, 0, 0, 1, op, 0}, result...)
+}
+
 func TestProbeNFS(t *testing.T) {
 	const reply, accepted, ok = 1, 0, 0
+	exchange := compound(42, 7, 7, 1, 0)
+	session := compound(43, 1, 2, 3, 4, 1, 0)
+	failed := func(status uint32) []uint32 { return []uint32{reply, accepted, 0, 0, ok, status, 0, 1, 53, 0} }
 	cases := []struct {
-		name  string
-		words []uint32
-		want  string // "" = healthy
+		name    string
+		replies [][]uint32
+		want    string // "" = healthy
 	}{
-		{"healthy", []uint32{reply, accepted, 0, 0, ok, 0}, ""},
-		{"no such export", []uint32{reply, accepted, 0, 0, ok, 2}, "no such export"},
-		{"unknown status", []uint32{reply, accepted, 0, 0, ok, 10099}, "NFS4ERR 10099"},
-		{"rejected", []uint32{reply, 1, 0, 0, ok, 0}, "not an accepted answer"},
-		{"another program", []uint32{reply, accepted, 0, 0, 1}, "does not speak NFSv4"},
-		{"cut off", []uint32{reply, accepted}, "cut off"},
-		{"absurd verifier", []uint32{reply, accepted, 0, 1 << 30, 0, 0}, "cut off"},
+		{"healthy", [][]uint32{exchange, session, compound(53), compound(44), compound(57)}, ""},
+		{"no such export", [][]uint32{exchange, session, failed(2), compound(44), compound(57)}, "no such export"},
+		{"unknown status", [][]uint32{exchange, session, failed(10099)}, "NFS4ERR 10099"},
+		{"only version 4.0", [][]uint32{{reply, accepted, 0, 0, ok, 10021, 0, 0}}, "does not speak NFS 4.1"},
+		{"rejected", [][]uint32{{reply, 1, 0, 0, ok, 0}}, "not an accepted answer"},
+		{"another program", [][]uint32{{reply, accepted, 0, 0, 1}}, "does not speak NFSv4"},
+		{"cut off", [][]uint32{{reply, accepted}}, "cut off"},
+		{"cut off in a session's name", [][]uint32{exchange, compound(43, 1, 2)}, "cut off"},
+		{"another operation", [][]uint32{compound(9)}, "cut off"},
+		{"absurd verifier", [][]uint32{{reply, accepted, 0, 1 << 30, 0, 0}}, "cut off"},
 	}
 	for _, c := range cases {
-		err := fileserver.ProbeNFS(t.Context(), serve(t, c.words...), "data")
+		err := fileserver.ProbeNFS(t.Context(), serve(t, c.replies...), "data")
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", c.name, err)

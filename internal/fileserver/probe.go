@@ -3,7 +3,10 @@ package fileserver
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,25 +16,30 @@ import (
 	"time"
 )
 
-// NFSv4 numbers, from RFC 7530 and RFC 5531.
+// Numbers from RFC 5531 and RFC 8881.
 const (
-	rpcCall, rpcVersion           = 0, 2
-	nfsProgram, nfsVersion        = 100003, 4
-	procNull, procCompound        = 0, 1
-	authNone, authSys             = 0, 1
-	opGetAttr, opLookup           = 9, 15
-	opPutRootFH                   = 24
-	lastFragment                  = 1 << 31
-	maxReply                      = 1 << 16
-	probeTimeout                  = 3 * time.Second
-	probeXID               uint32 = 0x50414953
+	rpcCall, rpcVersion    = 0, 2
+	nfsProgram, nfsVersion = 100003, 4
+	procNull, procCompound = 0, 1
+	authNone, authSys      = 0, 1
+
+	opGetAttr, opLookup, opPutRootFH                 = 9, 15, 24
+	opExchangeID, opCreateSession, opSequence        = 42, 43, 53
+	opDestroySession, opDestroyClientID              = 44, 57
+	lastFragment                                     = 1 << 31
+	maxReply                                         = 1 << 16
+	sessionID                                        = 16 // bytes
+	statusMinorVersion                               = 10021
+	probeTimeout                                     = 3 * time.Second
+	probeXID                                  uint32 = 0x50414953
 )
 
 // nfsStatus names the answers that a misconfigured server gives.
-var nfsStatus = map[uint32]string{1: "not permitted", 2: "no such export", 13: "access denied", 10013: "in its grace period", 10016: "wrong security flavour"}
+var nfsStatus = map[uint32]string{1: "not permitted", 2: "no such export", 13: "access denied", 10013: "in its grace period", 10016: "wrong security flavour",
+	statusMinorVersion: "the server does not speak NFS 4.1"}
 
-// ProbeNFS asks an NFSv4 server at host:port for a path below its pseudo-root and returns nil when the
-// server has it. One compound of minor version 0, which leaves no state behind: PUTROOTFH, LOOKUP, GETATTR.
+// ProbeNFS asks an NFSv4.1 server at host:port for a path below its pseudo-root and returns nil when the server has it for this client. It
+// opens a session and closes it again, which leaves no state behind.
 func ProbeNFS(ctx context.Context, address, path string) error {
 	return ProbeNFSFrom(ctx, netip.Addr{}, address, path)
 }
@@ -53,22 +61,83 @@ func ProbeNFSFrom(ctx context.Context, from netip.Addr, address, path string) er
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	if _, err := conn.Write(probeRequest(path)); err != nil {
-		return fmt.Errorf("nfs server %s: %w", address, err)
-	}
-	reply, err := readRecord(conn)
-	if err != nil {
-		return fmt.Errorf("nfs server %s: %w", address, err)
-	}
-	if err := checkReply(reply); err != nil {
-		return fmt.Errorf("nfs server %s:/%s: %w", address, path, err)
+	if err := (&nfsProbe{conn: conn}).look(path); err != nil {
+		return fmt.Errorf("nfs server %s:/%s: %w", address, strings.TrimPrefix(path, "/"), err)
 	}
 	return nil
 }
 
-func probeRequest(path string) []byte {
+// nfsProbe is a client that looks once.
+type nfsProbe struct {
+	conn  io.ReadWriter
+	calls uint32
+}
+
+func (p *nfsProbe) look(path string) error {
+	var owner [8]byte
+	if _, err := rand.Read(owner[:]); err != nil {
+		return err
+	}
+	var exchange xdr
+	exchange.u32(opExchangeID)
+	exchange.Write(owner[:]) // verifier
+	exchange.text("pai-storage probe " + hex.EncodeToString(owner[:]))
+	exchange.u32(0, 0, 0) // flags, no protection of the state, no implementation's name
+	answer, err := p.compound(1, exchange, opExchangeID)
+	if err != nil {
+		return err
+	}
+	client, sequence := answer.next(8), answer.next(4)
+
+	var create xdr
+	create.u32(opCreateSession)
+	create.Write(client)
+	create.Write(sequence)
+	create.u32(0)
+	for range 2 { // limits of the channel to the server, and of the one back: sizes, operations, slots, no RDMA
+		create.u32(0, 4096, 4096, 1024, 16, 1, 0)
+	}
+	create.u32(0x40000000, 1, authNone) // where the server would call back: never
+	if answer, err = p.compound(1, create, opCreateSession); err != nil {
+		return err
+	}
+	session := answer.next(sessionID)
+	if answer.short {
+		return errCutOff
+	}
+
+	names := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	var find xdr
+	find.u32(opSequence)
+	find.Write(session)
+	find.u32(1, 0, 0, 0, opPutRootFH)
+	operations := []uint32{opSequence, opPutRootFH}
+	for _, name := range names {
+		find.u32(opLookup)
+		find.text(name)
+		operations = append(operations, opLookup)
+	}
+	find.u32(opGetAttr, 1, 1<<1) // the type
+	_, found := p.compound(uint32(len(operations)+1), find, operations[0])
+
+	var end xdr
+	end.u32(opDestroySession)
+	end.Write(session)
+	_, _ = p.compound(1, end, opDestroySession)
+	end = xdr{}
+	end.u32(opDestroyClientID)
+	end.Write(client)
+	_, _ = p.compound(1, end, opDestroyClientID)
+	return found
+}
+
+var errCutOff = errors.New("an answer that is cut off")
+
+// compound makes one call of minor version 1 and returns what follows the first operation's status. An error is the status of the compound.
+func (p *nfsProbe) compound(operations uint32, arguments xdr, first uint32) (*answer, error) {
+	p.calls++
 	var x xdr
-	x.u32(probeXID, rpcCall, rpcVersion, nfsProgram, nfsVersion, procCompound)
+	x.u32(probeXID+p.calls, rpcCall, rpcVersion, nfsProgram, nfsVersion, procCompound)
 	var credentials xdr
 	host, _ := os.Hostname()
 	credentials.u32(0)
@@ -77,17 +146,77 @@ func probeRequest(path string) []byte {
 	x.u32(authSys)
 	x.text(credentials.String())
 	x.u32(authNone, 0)
-	names := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	x.text("probe")
-	x.u32(0, uint32(2+len(names)), opPutRootFH)
-	for _, name := range names {
-		x.u32(opLookup)
-		x.text(name)
+	x.u32(1, operations)
+	x.Write(arguments.Bytes())
+	record := binary.BigEndian.AppendUint32(nil, lastFragment|uint32(x.Len()))
+	if _, err := p.conn.Write(append(record, x.Bytes()...)); err != nil {
+		return nil, err
 	}
-	x.u32(opGetAttr, 1, 1<<1) // the type
-	record := make([]byte, 4, 4+x.Len())
-	binary.BigEndian.PutUint32(record, lastFragment|uint32(x.Len()))
-	return append(record, x.Bytes()...)
+	text, err := readRecord(p.conn)
+	if err != nil {
+		return nil, err
+	}
+	return readAnswer(text, probeXID+p.calls, first)
+}
+
+// answer reads a reply from its front.
+type answer struct {
+	text  []byte
+	short bool // more was asked for than there is
+}
+
+func (a *answer) next(size int) []byte {
+	if size < 0 || len(a.text) < size {
+		a.text, a.short = nil, true
+		return make([]byte, min(max(size, 0), sessionID)) // the longest that anybody looks at
+	}
+	head := a.text[:size]
+	a.text = a.text[size:]
+	return head
+}
+
+func (a *answer) u32() uint32 {
+	word := a.next(4)
+	return binary.BigEndian.Uint32(word)
+}
+
+// opaque skips a text of variable length.
+func (a *answer) opaque() {
+	if length := a.u32(); length <= 1024 {
+		a.next(int(length+3) &^ 3)
+	} else {
+		a.short = true
+	}
+}
+
+// readAnswer checks the head of a reply: accepted, successful, status of the compound, the first operation and its status.
+func readAnswer(text []byte, xid, first uint32) (*answer, error) {
+	a := &answer{text: text}
+	const reply, accepted, success = 1, 0, 0
+	if a.u32() != xid || a.u32() != reply || a.u32() != accepted {
+		return nil, errors.New("not an accepted answer")
+	}
+	a.u32()
+	a.opaque() // verifier
+	if a.short {
+		return nil, errCutOff
+	}
+	if state := a.u32(); state != success || a.short {
+		return nil, errors.New("the server does not speak NFSv4")
+	}
+	status := a.u32()
+	a.opaque() // the tag, sent back
+	count := a.u32()
+	switch {
+	case status != 0 && nfsStatus[status] != "":
+		return nil, fmt.Errorf("%s (NFS4ERR %d)", nfsStatus[status], status)
+	case status != 0:
+		return nil, fmt.Errorf("NFS4ERR %d", status)
+	case a.short || count == 0 || a.u32() != first || a.u32() != 0:
+		return nil, errCutOff
+	}
+	return a, nil
 }
 
 // readRecord puts the fragments of a record together.
@@ -112,42 +241,6 @@ func readRecord(r io.Reader) ([]byte, error) {
 			return record, nil
 		}
 	}
-}
-
-// checkReply reads the head of the answer: accepted, successful, status of the compound.
-func checkReply(reply []byte) error {
-	word := func(i int) (uint32, bool) {
-		if len(reply) < 4*i+4 {
-			return 0, false
-		}
-		return binary.BigEndian.Uint32(reply[4*i:]), true
-	}
-	// xid, REPLY, MSG_ACCEPTED, verifier (flavour, length 0), SUCCESS, status
-	expected := []uint32{probeXID, 1, 0}
-	for i, want := range expected {
-		if got, ok := word(i); !ok || got != want {
-			return fmt.Errorf("not an accepted answer")
-		}
-	}
-	length, ok := word(4)
-	if !ok || length > 400 {
-		return fmt.Errorf("an answer that is cut off")
-	}
-	next := 5 + int(length+3)/4
-	if accepted, ok := word(next); !ok || accepted != 0 {
-		return fmt.Errorf("the server does not speak NFSv4")
-	}
-	status, ok := word(next + 1)
-	if !ok {
-		return fmt.Errorf("an answer that is cut off")
-	}
-	if status == 0 {
-		return nil
-	}
-	if name := nfsStatus[status]; name != "" {
-		return fmt.Errorf("%s (NFS4ERR %d)", name, status)
-	}
-	return fmt.Errorf("NFS4ERR %d", status)
 }
 
 // xdr writes the external data representation of RFC 4506.

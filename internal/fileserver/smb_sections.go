@@ -60,11 +60,15 @@ func (s SMB) global(c *smbConf) {
 		// What a client was told to be on the disk, is.
 		"strict sync", "yes",
 
-		// A client that lost its connection finds its open files again. Samba does that only when it need not tell the kernel about them.
-		"durable handles", "yes",
+		// The NFS server serves the same files. So clients may keep nothing of a file in memory, and locks are the kernel's. Leases, oplocks and
+		// handles that outlive a connection are Samba's own, of which NFS knows nothing: with them a client goes on reading what it had, whatever
+		// jobs have written since. The kernel's oplocks would be told, but cost a client half a minute when its server dies while it asks.
+		"oplocks", "no",
+		"level2 oplocks", "no",
 		"kernel oplocks", "no",
-		"kernel share modes", "no",
-		"posix locking", "no",
+		"smb2 leases", "no",
+		"durable handles", "no",
+		"posix locking", "yes",
 	)
 }
 
@@ -122,7 +126,7 @@ func join[T fmt.Stringer](list []T) string {
 func (s SMB) shares(c *smbConf) {
 	share := func(name, dir string, open bool, pairs ...string) {
 		c.section(name)
-		c.set("path", dir, "read only", "no", "force user", s.local(s.Shared), "force group", s.Shared)
+		c.set("path", dir, "read only", "no", "force user", s.Shared, "force group", s.Shared)
 		file, directory := "0600", "0700"
 		if open {
 			file, directory = "0664", "0775"
@@ -147,7 +151,7 @@ func (s SMB) shares(c *smbConf) {
 		"path", data,
 		"read only", "yes",
 		"browseable", "no",
-		"force user", s.local(s.Shared),
+		"force user", s.Shared,
 		"valid users", `"`+s.local(s.Probe)+`"`,
 		"invalid users", `"`+s.local("root")+`"`,
 		"veto files", "/*/",

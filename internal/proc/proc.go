@@ -40,13 +40,15 @@ type Spec struct {
 	Path string   // the program's file
 	Args []string // without the program's name
 	Env  []string // added to the caller's environment
-	Log  string   // file for standard output and error; appended to
+	Log  string   // file for standard output and error; appended to. "" is the caller's own standard error
 
 	// Ready answers nil when the process serves. It is called every PollEvery until then. Nil means
 	// that a started process is a ready one.
 	Ready func(context.Context) error
 	// PollEvery is the pause between two calls of Ready; zero means 100 ms.
 	PollEvery time.Duration
+	// Backoff is the pause before the next start of a process that keeps dying; zero means 2 s.
+	Backoff time.Duration
 	// StopAfter is the time between TERM and KILL; zero means 5 s.
 	StopAfter time.Duration
 	// Started, if set, is called with the number of each new process before Ready is.
@@ -79,6 +81,9 @@ func New(spec Spec) *Child {
 	if spec.PollEvery == 0 {
 		spec.PollEvery = 100 * time.Millisecond
 	}
+	if spec.Backoff == 0 {
+		spec.Backoff = 2 * time.Second
+	}
 	if spec.StopAfter == 0 {
 		spec.StopAfter = 5 * time.Second
 	}
@@ -88,7 +93,7 @@ func New(spec Spec) *Child {
 // Keep runs the child until the context ends, restarting it with backoff whenever it dies.
 func Keep(ctx context.Context, c *Child) error {
 	s := suture.New(c.spec.Name, suture.Spec{
-		FailureThreshold: 3, FailureDecay: 30, FailureBackoff: 2 * time.Second,
+		FailureThreshold: 3, FailureDecay: 30, FailureBackoff: c.spec.Backoff,
 		Timeout: c.spec.StopAfter + 5*time.Second,
 	})
 	s.Add(c)
@@ -108,6 +113,15 @@ func (c *Child) State() State {
 	return c.state
 }
 
+// Signal sends a signal to the process, if it runs: HUP to have it read its configuration again, TERM to have a new one started.
+func (c *Child) Signal(signal syscall.Signal) error {
+	pid := c.State().PID
+	if pid == 0 {
+		return nil
+	}
+	return syscall.Kill(pid, signal)
+}
+
 // Serve starts the process and returns when it has ended or, after stopping it, when ctx has.
 func (c *Child) Serve(ctx context.Context) error {
 	cmd, log, err := c.start()
@@ -125,6 +139,7 @@ func (c *Child) Serve(ctx context.Context) error {
 
 	select {
 	case err = <-done:
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // children that outlived it hold its ports
 	case <-ctx.Done():
 		err = c.stop(cmd.Process.Pid, done)
 	}
@@ -141,7 +156,7 @@ func (c *Child) start() (*exec.Cmd, io.Closer, error) {
 		return nil, nil, err
 	}
 	cmd := exec.Command(c.spec.Path, c.spec.Args...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr = log, log // one file for both
 	cmd.Env = append(os.Environ(), c.spec.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -238,6 +253,9 @@ func (c *Child) notReady(cause error) error {
 
 // Tail is the end of a log file, indented for an error message: "" where there is none.
 func Tail(file string, lines int) string {
+	if file == "" {
+		return ""
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return ""
@@ -262,6 +280,14 @@ func Tail(file string, lines int) string {
 const maxLog = 16 << 20
 
 func openLog(file string) (*os.File, error) {
+	if file == "" {
+		fd, err := syscall.Dup(syscall.Stderr)
+		if err != nil {
+			return nil, err
+		}
+		syscall.CloseOnExec(fd)
+		return os.NewFile(uintptr(fd), "stderr"), nil
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
