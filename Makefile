@@ -15,7 +15,8 @@ help: ## this list
 build: ## the programs, into bin/
 	@mkdir -p bin
 	$(GOBUILD) -o bin/ ./cmd/...
-	$(GOBUILD) -buildvcs=false -o bin/ ./cmd/task-init # part of the workers' image, which is made anew when it changes
+	@ln -sf paictl bin/paictl.py # the name under which older guides have it
+	$(GOBUILD) -buildvcs=false -o bin/ ./cmd/task-init ./cmd/storage-manager # parts of the workers' image, which is made anew when they change
 
 up: build ## a local cluster with everything, then the tour (NAME=default UPFLAGS="--workers 2")
 	bin/paictl up --name $(NAME) $(UPFLAGS)

@@ -10,5 +10,6 @@ type Services struct {
 	Audit           AuditService
 	VirtualClusters VirtualClusterService
 	Kubernetes      KubernetesService
+	StorageAccounts StorageAccountService
 	SignOn          SignOnService // nil: users have passwords here
 }

@@ -20,6 +20,16 @@ var RestServerRBAC []byte
 //go:embed rest-server/deployment.yaml
 var RestServerDeployment []byte
 
+// StorageManagerRBAC is the storage manager's service account, and what it may do.
+//
+//go:embed storage-manager/rbac.yaml
+var StorageManagerRBAC []byte
+
+// StorageManager is the storage manager's DaemonSet.
+//
+//go:embed storage-manager/daemonset.yaml
+var StorageManager []byte
+
 // Admission is the optional policy that refuses pods in the jobs namespace which claim a storage without having come from the REST server.
 //
 //go:embed admission/policy.yaml

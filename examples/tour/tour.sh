@@ -77,6 +77,28 @@ printf '\n$ export PATH=%s:$PATH KUBECONFIG=%s PAI_SERVER=%s\n' "$PWD/bin:$(dirn
 run kubectl get nodes -o wide
 see " Ready " "a worker with a Linux kernel of its own is Ready"
 
+title "A worker becomes an NFS and SMB server"
+configuration=$state/tour/cluster-configuration
+run paictl.py config pull -o "$configuration" --force
+if ! grep -q pai-storage: "$configuration/layout.yaml"; then
+	printf '\nNow the edits: pai-storage: "true" for worker1 in layout.yaml, and the section storage-manager of services-configuration.yaml.\n'
+	sed -i '/hostname: worker1$/,/pai-worker/s/^    pai-worker: "true"$/&\n    pai-storage: "true"  # this line is newly added/' "$configuration/layout.yaml"
+	sed -i -e 's/^# \(storage-manager:\)/\1/' -e 's/^#   \(localpath\|smbuser\|smbpwd\): /  \1: /' -e 's/^#   \(security-type\|workgroup\)/#  \1/' \
+		"$configuration/services-configuration.yaml"
+	run paictl config diff -p "$configuration"
+	see_not "smbpwd: smbpwd" "passwords are not shown"
+	run paictl.py service stop -n cluster-configuration storage-manager
+	run paictl.py config push -p "$configuration" -m service
+fi
+run paictl.py service start -n cluster-configuration storage-manager
+see "worker1" "worker1 serves /share/data and /share/users"
+run paictl config show --origin
+see "services-configuration.yaml:" "every value says where it comes from"
+run paictl node exec --name "$cluster" worker1 -- ls -l /share
+see "users" "the folders are there"
+run paictl storage-server status
+see "SMB" "the servers, their shares and clients"
+
 title "The administrator declares a storage and grants it to the group \"default\""
 run paictl login --user admin --password-file "$state/admin-password"
 storage examples/nfs-storage.yaml nfs-storage

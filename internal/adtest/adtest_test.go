@@ -17,7 +17,7 @@ func TestLab(t *testing.T) {
 		t.Errorf("hostname: %q", out)
 	}
 	m.MustRun(t, "", "sh", "-c", "(sleep 0.1 &) ; true")
-	time.Sleep(300*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
 	t.Log(m.MustRun(t, "", "ps", "ax"))
 	began = time.Now()
 	c := lab.Controller(t)

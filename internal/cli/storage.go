@@ -10,5 +10,6 @@ func storageCommands(s *Streams) []*cobra.Command {
 		newStorageRemove(s),
 		newStorageGrant(s),
 		newStorageRevoke(s),
+		newStoragePassword(s),
 	}
 }

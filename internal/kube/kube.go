@@ -43,6 +43,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
+	"github.com/pai-storage/pai-storage/internal/smbaccount"
 )
 
 // The namespaces that hold the state.
@@ -88,11 +89,15 @@ type Cluster struct {
 	events  *view[event]
 	drivers *view[drivers]
 
-	board    *board
-	keeper   *keeper
-	probes   *prober // nil: file servers are not asked
-	nodeList atomic.Pointer[nodeList]
-	taskInit string // the image that makes personal folders
+	accounts *view[pai.StorageAccount]
+
+	board  *board
+	keeper *keeper
+
+	accountKeeper *accountKeeper
+	probes        *prober // nil: file servers are not asked
+	nodeList      atomic.Pointer[nodeList]
+	taskInit      string // the image that makes personal folders
 
 	rawNodes, rawPods cache.Indexer // what administrators see
 	rawRecords        cache.Indexer // documents of jobs
@@ -140,6 +145,8 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.events = newView("event", c.log, parseEvent)
 	c.events.group = func(e event) string { return e.about }
 	c.drivers = newView("CSI node", c.log, parseDrivers)
+	c.accounts = newView("SMB account", c.log, parseStorageAccount)
+	c.accountKeeper = newAccountKeeper(c)
 	c.taskInit = o.TaskInit
 	c.board, c.keeper = newBoard(c), newKeeper(c)
 	if o.Ask != nil {
@@ -177,6 +184,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{secrets(GroupNamespace, ""), c.groups},
 		{secrets(UserNamespace, ""), c.users},
 		{secrets(TokenNamespace, ""), c.tokens},
+		{secrets(smbaccount.Namespace, ""), c.accounts},
 		{records, c.records},
 		{events, c.events},
 		{in("", "", "").Storage().V1().CSINodes().Informer(), c.drivers},
@@ -221,8 +229,9 @@ func (c *Cluster) Run(ctx context.Context) {
 	}
 	go func() { c.board.run(ctx); done <- struct{}{} }()
 	go func() { c.keeper.run(ctx); done <- struct{}{} }()
+	go func() { c.accountKeeper.run(ctx); done <- struct{}{} }()
 	c.trail.run(ctx)
-	for range len(c.informers) + 2 {
+	for range len(c.informers) + 3 {
 		<-done
 	}
 }

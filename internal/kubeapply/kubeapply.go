@@ -29,6 +29,11 @@ func Apply(ctx context.Context, cfg *rest.Config, manager string, manifest []byt
 	if err != nil {
 		return err
 	}
+	return ApplyObjects(ctx, cfg, manager, objects)
+}
+
+// ApplyObjects is [Apply] for objects.
+func ApplyObjects(ctx context.Context, cfg *rest.Config, manager string, objects []*unstructured.Unstructured) error {
 	client, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return fmt.Errorf("apply: %w", err)

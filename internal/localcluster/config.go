@@ -148,10 +148,10 @@ type Worker struct {
 	Number  int        `json:"-"`
 	Name    string     `json:"name"`
 	Address netip.Addr `json:"address"`
-	Storage bool       `json:"storageServer"`
+	Storage bool       `json:"storageServer"` // as its node's label says
 }
 
-// workers lists them; the first one is the storage server.
+// workers lists them.
 func (c Config) workers() []Worker {
 	if c.Kubeconfig != "" {
 		return nil
@@ -159,7 +159,7 @@ func (c Config) workers() []Worker {
 	var list []Worker
 	for n := 1; n <= c.Workers; n++ {
 		list = append(list, Worker{Number: n, Name: fmt.Sprintf("worker%d", n),
-			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Storage: n == 1})
+			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})})
 	}
 	return list
 }

@@ -323,9 +323,6 @@ func TestWorkerArchive(t *testing.T) {
 		if !strings.Contains(files["etc/cni/net.d/10-pai.conflist"], fmt.Sprintf("10.244.%d.0/24", w.Number)) {
 			t.Errorf("%s: its pods have no network", w.Name)
 		}
-		if _, serves := files["etc/ganesha/ganesha.conf"]; serves != w.Storage {
-			t.Errorf("%s: has an NFS server: %t, want %t", w.Name, serves, w.Storage)
-		}
 		for name, text := range files {
 			if strings.Contains(text, string(plane.Admin.Key)) {
 				t.Errorf("%s: %s holds the administrator's key", w.Name, name)
@@ -360,7 +357,7 @@ func untar(t *testing.T, archive []byte) map[string]string {
 func TestWorkersHaveTheDocumentedAddresses(t *testing.T) {
 	workers := Config{Workers: 3}.workers()
 	for i, want := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"} {
-		if workers[i].Address != netip.MustParseAddr(want) || workers[i].Storage != (i == 0) {
+		if workers[i].Address != netip.MustParseAddr(want) {
 			t.Errorf("worker %d is %+v", i+1, workers[i])
 		}
 	}

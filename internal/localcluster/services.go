@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pai-storage/pai-storage/deploy"
-	"github.com/pai-storage/pai-storage/internal/fileserver"
 	"github.com/pai-storage/pai-storage/internal/kubeapply"
 	"github.com/pai-storage/pai-storage/internal/pki"
 	"github.com/pai-storage/pai-storage/internal/proc"
@@ -83,33 +82,6 @@ func answersOK(url string) func(context.Context) error {
 			return fmt.Errorf("%s answers %s", url, answer.Status)
 		}
 		return nil
-	}
-}
-
-// nfsReady asks the NFS server for its exports until it has them.
-func (s *supervisor) nfsReady(ctx context.Context, note func(string)) (string, error) {
-	server := s.cfg.workers()[0]
-	address := netip.AddrPortFrom(server.Address, 2049).String()
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
-		err := fileserver.ProbeNFS(ctx, address, "data")
-		if err == nil {
-			err = fileserver.ProbeNFS(ctx, address, "users")
-		}
-		switch {
-		case err == nil:
-			return fmt.Sprintf("%s:/data and %s:/users, from %s", server.Address, server.Address, server.Name), nil
-		case ctx.Err() == nil: // else it says only that the time is up
-			last = err
-			note(err.Error())
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return "", fmt.Errorf("%w: %w; see what it says: paictl node exec %s -- tail /var/log/pai/nfs-server.log", context.Cause(ctx), last, server.Name)
-		}
 	}
 }
 

@@ -132,7 +132,8 @@ func (s *supervisor) steps(life context.Context) []step {
 		{name: "control plane", limit: 2 * time.Minute, run: s.controlPlane(life)},
 		{name: "REST server", limit: time.Minute, run: s.restServerStep(life)},
 		{name: "workers", limit: 5 * time.Minute, run: s.workersReady},
-		{name: "NFS server", limit: 2 * time.Minute, run: s.nfsReady},
+		{name: "cluster configuration", limit: 30 * time.Second, run: s.configuration},
+		{name: "storage servers", limit: storageLimit + 10*time.Second, run: s.storageServers},
 	}
 }
 
@@ -265,6 +266,9 @@ func (s *supervisor) workers(ctx context.Context) []WorkerStatus {
 	var result []WorkerStatus
 	for _, w := range s.cfg.workers() {
 		status := WorkerStatus{Worker: w}
+		if node := nodes[w.Name]; node != nil {
+			status.Storage = node.Labels["pai-storage"] == "true"
+		}
 		status.Ready, status.Reason = s.workerReady(w.Name, nodes[w.Name])
 		result = append(result, status)
 	}

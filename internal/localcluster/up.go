@@ -240,11 +240,12 @@ func (u *upper) build(ctx context.Context, note func(string)) (string, error) {
 		return "", err
 	}
 	notes := newParts(note)
-	taskInit, err := siblingProgram("task-init")
-	if err != nil {
-		return "", err
+	image := nodeimage.Options{Cache: cache, Log: u.cfg.path("image.log"), Note: notes.part("worker image")}
+	for name, path := range map[string]*string{"task-init": &image.TaskInit, "storage-manager": &image.StorageManager} {
+		if *path, err = siblingProgram(name); err != nil {
+			return "", err
+		}
 	}
-	image := nodeimage.Options{Cache: cache, Log: u.cfg.path("image.log"), Note: notes.part("worker image"), TaskInit: taskInit}
 	kube := kubebuild.Options{Cache: cache, Log: u.cfg.path("kubernetes.log"), Note: notes.part("Kubernetes")}
 	if os.Getenv(kubebuild.EnvBinDir) == "" {
 		if kube.Source, err = kubebuild.Source(); err != nil {
@@ -426,7 +427,7 @@ func Down(ctx context.Context, cfg Config, purge bool) error {
 	return nil
 }
 
-// syncDisks has the storage server write its data out; a virtual machine is then switched off like a
+// syncDisks has the workers write their data out; a virtual machine is then switched off like a
 // lamp. One that does not answer loses what was not yet acknowledged to its clients, as at a power cut.
 func (c Config) syncDisks(ctx context.Context) {
 	kept, err := Load(c.StateDir)
@@ -436,8 +437,6 @@ func (c Config) syncDisks(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for _, w := range kept.workers() {
-		if w.Storage {
-			_, _ = Exec(ctx, kept, w.Name, []string{"sync"}, nil)
-		}
+		_, _ = Exec(ctx, kept, w.Name, []string{"sync"}, nil)
 	}
 }

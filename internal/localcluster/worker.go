@@ -8,16 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/pai-storage/pai-storage/internal/controlplane"
-	"github.com/pai-storage/pai-storage/internal/fileserver"
 	"github.com/pai-storage/pai-storage/internal/pki"
 	"github.com/pai-storage/pai-storage/internal/proc"
 )
@@ -26,14 +23,12 @@ const (
 	seedDisk = "seed.tar"
 	rootDisk = "root.qcow2"
 	dataDisk = "data.img"
-	// shareSize is the size of the storage server's disk; it is sparse.
+	// shareSize is the size of the disk with a worker's /share; it is sparse.
 	shareSize = "20G"
-	// shareOwner is the user and group that files of the NFS server belong to.
-	shareOwner = 1000
 )
 
 // prepareWorker writes the worker's disks: a fresh root disk on top of the image, the archive that makes
-// the worker this worker, and, once, the disk with the data of a storage server.
+// the worker this worker, and, once, the disk for what it may serve as a storage server.
 func prepareWorker(ctx context.Context, cfg Config, w Worker, plane *controlplane.Plane) error {
 	dir := cfg.path("workers", w.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -53,7 +48,7 @@ func prepareWorker(ctx context.Context, cfg Config, w Worker, plane *controlplan
 		return fmt.Errorf("%s: %w", w.Name, err)
 	}
 	data := filepath.Join(dir, dataDisk)
-	if _, err := os.Stat(data); !w.Storage || err == nil {
+	if _, err := os.Stat(data); err == nil {
 		return nil
 	}
 	partial := data + ".partial"
@@ -89,9 +84,7 @@ func (cfg Config) worker(w Worker, accelerator string, ready func(context.Contex
 	// matter, so nothing waits for the disk. The data disk is people's data.
 	args = append(args, drive(rootDisk, "format=qcow2,cache=unsafe")...)
 	args = append(args, drive(seedDisk, "format=raw,readonly=on")...)
-	if w.Storage {
-		args = append(args, drive(dataDisk, "format=raw,cache=writeback,discard=unmap")...)
-	}
+	args = append(args, drive(dataDisk, "format=raw,cache=writeback,discard=unmap")...)
 	return proc.New(proc.Spec{Name: w.Name, Path: "/usr/bin/qemu-system-x86_64", Args: args,
 		Log: filepath.Join(dir, "qemu.log"), Ready: ready})
 }
@@ -152,28 +145,11 @@ func workerFiles(w Worker, plane *controlplane.Plane) (map[string][]byte, error)
 	if files["etc/cni/net.d/10-pai.conflist"], err = cniConfig(w); err != nil {
 		return nil, err
 	}
-	if w.Storage {
-		text, err := nfsServer().Ganesha()
-		if err != nil {
-			return nil, err
-		}
-		files["etc/ganesha/ganesha.conf"] = []byte(text)
-	}
 	return files, nil
 }
 
 func workerEnv(w Worker) []byte {
-	return fmt.Appendf(nil, "WORKER_NAME=%s\nWORKER_IP=%s\nPREFIX=%d\nGATEWAY=%s\nSTORAGE_SERVER=%t\nNODE_LABELS=%s\n",
-		w.Name, w.Address, network.Bits(), gateway, w.Storage, strings.Join([]string{"pai-worker=true", fmt.Sprintf("pai-storage=%t", w.Storage)}, ","))
-}
-
-// nfsServer serves the storage server's disk to the workers and to nobody else: a pod has an address
-// of its own and is refused.
-func nfsServer() fileserver.NFS {
-	return fileserver.NFS{RecoveryDir: "/share/.nfs-server", Exports: []fileserver.Export{
-		{ID: 1, Path: "/share/data", Pseudo: "/data", Clients: []netip.Prefix{network}, UID: shareOwner, GID: shareOwner},
-		{ID: 2, Path: "/share/users", Pseudo: "/users", Clients: []netip.Prefix{network}, UID: shareOwner, GID: shareOwner},
-	}}
+	return fmt.Appendf(nil, "WORKER_NAME=%s\nWORKER_IP=%s\nPREFIX=%d\nGATEWAY=%s\n", w.Name, w.Address, network.Bits(), gateway)
 }
 
 // cniConfig gives pods addresses out of the worker's own part of the pods' network; the machine routes

@@ -77,13 +77,7 @@ func image(layer []byte, config v1.Config) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	file = file.DeepCopy()
-	file.Architecture, file.OS, file.Config = "amd64", "linux", config
-	return mutate.ConfigFile(img, file)
+	return configured(img, config)
 }
 
 // tarFiles makes a layer: the files at their places, busybox's commands as links, and the few files

@@ -34,7 +34,6 @@ var debianPackages = []string{
 	"containernetworking-plugins",                                    // CNI: bridge, host-local, portmap
 	"iptables", "conntrack", "ethtool", "kmod", "procps", "iproute2", // kubelet and kube-proxy call them
 	"nfs-common", "cifs-utils", // mount.nfs, mount.cifs
-	"nfs-ganesha", "nfs-ganesha-vfs", // the NFS server of the worker that is a storage server
 	"busybox-static",  // the initrd, and the image for small jobs
 	"ca-certificates", // a worker's trust store
 }
@@ -53,14 +52,19 @@ type Image struct{ Kernel, Initrd, Disk string }
 
 // Options say where things are.
 type Options struct {
-	Cache    string
-	Log      string
-	Note     func(string)
-	TaskInit string // the program of the container that makes personal folders
+	Cache string
+	Log   string
+	Note  func(string)
+	// Programs of the images that are made here.
+	TaskInit       string // makes personal folders
+	StorageManager string // the NFS and SMB server
 }
 
 // Debian makes the Debian part; it needs no binaries, so it can run while those are compiled.
 func Debian(ctx context.Context, o Options) (dir string, err error) {
+	if _, err := buildcache.Ensure(ctx, o.storageDebian()); err != nil {
+		return "", err
+	}
 	return buildcache.Ensure(ctx, o.debian())
 }
 
@@ -94,12 +98,16 @@ func Ensure(ctx context.Context, o Options, binDir string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
+	storage, err := buildcache.Ensure(ctx, o.storageDebian())
+	if err != nil {
+		return Image{}, err
+	}
 	key, err := o.imageKey(binDir)
 	if err != nil {
 		return Image{}, err
 	}
 	dir, err := buildcache.Ensure(ctx, buildcache.Entry{Root: o.Cache, Kind: "worker-image", Key: key, Note: o.Note, Keep: 1,
-		Build: func(ctx context.Context, dir string) error { return o.assemble(ctx, dir, debian, binDir) }})
+		Build: func(ctx context.Context, dir string) error { return o.assemble(ctx, dir, debian, storage, binDir) }})
 	return Image{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd"), Disk: filepath.Join(dir, "disk.img")}, err
 }
 
@@ -108,12 +116,15 @@ var nodePrograms = []string{"kubelet", "kube-proxy", "containerd", "containerd-s
 
 func (o Options) imageKey(binDir string) (string, error) {
 	parts := [][]byte{[]byte(o.debian().Key), initrdInit, []byte(strings.Join(diskModules, " ")), []byte(busyboxReference + pauseReference + userReference + taskInitReference + diskSize)}
-	taskInit, err := os.ReadFile(o.TaskInit)
-	if err != nil {
-		return "", fmt.Errorf("worker image: %w", err)
+	parts = append(parts, []byte(o.storageDebian().Key), []byte(StorageManagerReference+" imported"))
+	for _, program := range []string{o.TaskInit, o.StorageManager} {
+		text, err := os.ReadFile(program)
+		if err != nil {
+			return "", fmt.Errorf("worker image: %w", err)
+		}
+		parts = append(parts, text)
 	}
-	parts = append(parts, taskInit)
-	err = fs.WalkDir(files, "files", func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(files, "files", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -136,7 +147,7 @@ func (o Options) imageKey(binDir string) (string, error) {
 	return buildcache.Key(parts...), nil
 }
 
-func (o Options) assemble(ctx context.Context, dir, debian, binDir string) error {
+func (o Options) assemble(ctx context.Context, dir, debian, storage, binDir string) error {
 	o.Note("putting the image together")
 	root := filepath.Join(dir, "root")
 	// Hard links: the copy costs no space, and every file put on top is a new one.
@@ -147,8 +158,14 @@ func (o Options) assemble(ctx context.Context, dir, debian, binDir string) error
 		func() error { return putFiles(root) },
 		func() error { return putPrograms(root, binDir) },
 		func() error {
-			return writeImages(filepath.Join(root, "usr/lib/pai/images.tar"), imagePrograms{
+			return writeImages(filepath.Join(dir, "images.tar"), imagePrograms{
 				pause: filepath.Join(binDir, "pause"), busybox: filepath.Join(root, "bin/busybox"), taskInit: o.TaskInit})
+		},
+		func() error {
+			return writeStorageImage(filepath.Join(dir, "storage-manager.tar"), filepath.Join(storage, "root"), o.StorageManager)
+		},
+		func() error {
+			return o.importImages(ctx, binDir, root, filepath.Join(dir, "images.tar"), filepath.Join(dir, "storage-manager.tar"))
 		},
 		func() error { return copyKernel(root, filepath.Join(dir, "vmlinuz")) },
 		func() error { return o.writeInitrd(ctx, root, dir) },

@@ -101,6 +101,8 @@ func (w *canaryWalk) byHand(id string) []canaryBody {
 		texts = []string{`{"data":{"username":"alice","newPassword":"secret-new","oldPassword":"SECRET"},"patch":true}`,
 			`{"data":{"username":"alice","newPassword":"SECRET"},"patch":true}`,
 			`{"data":{"username":"alice","extension":{"jobSSH":{"key":"SECRET","pub":"p"}}},"patch":true}`}
+	case "setStoragePassword":
+		texts = []string{`{"password":"SECRET"}`, `{"password":"SECRET\n"}`, `{"password":["SECRET"]}`, `{"passwort":"SECRET"}`, `{"password":"SECRET`}
 	case "declareStorage":
 		texts = declarationsWithSecrets
 	case "createJob":

@@ -100,6 +100,7 @@ func (s *Server) operations() {
 	s.logoutOperations()
 	s.tokenOperations()
 	s.userOperations()
+	s.storageAccountOperations()
 	s.groupOperations()
 	s.storageOperations()
 	s.jobOperations()
@@ -147,6 +148,9 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 		if id, bad := pai.ParseJobID(ctx.Param(jobParameter)); bad == nil { // what cannot be one is not found, later
 			err = pai.MayHave(ctx.Context(), id)
 		}
+	}
+	if err == nil && op.Path == storagePasswordPath {
+		err = pai.MayHaveStorageAccount(ctx.Context(), pai.UserName(ctx.Param("user")))
 	}
 	if err != nil {
 		r, w := humago.Unwrap(ctx)

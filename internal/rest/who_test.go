@@ -110,6 +110,10 @@ func whoUsers() map[string]whoRow {
 		"updateUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"default"}`, status: forAdmins(201)},
 		"deleteUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"admingroup"}`, status: forAdmins(201)},
 		"updateUserGrouplist": {path: "/api/v2/users/bob/grouplist", typ: typ, body: `{"grouplist":["default"]}`, status: forAdmins(201)},
+		"getStoragePassword":  {path: "/api/v2/users/alice/storage-password", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"setStoragePassword": {path: "/api/v2/users/alice/storage-password", typ: typ, body: `{"password":"another-secret"}`,
+			status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"removeStoragePassword": {path: "/api/v2/users/alice/storage-password", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
 		"createUser": {path: "/api/v2/users", typ: "application/json", body: `{"username":"carol","password":"secret-carol"}`,
 			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
 	}

@@ -107,7 +107,7 @@ func (s *Server) services(t testing.TB, how setup) pai.Services {
 		}
 		all.SignOn = signOn
 	}
-	all.Users, all.Tokens = accounts, accounts
+	all.Users, all.Tokens, all.StorageAccounts = accounts, accounts, accounts
 	return auth.Guard(all, accounts)
 }
 

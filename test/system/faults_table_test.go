@@ -225,8 +225,8 @@ func serverFaults() []fault {
 		{name: "server is stopped", code: "STO-302", object: "server 10.0.0.1", slow: slow, job: on("s-stopped"),
 			cause: func(t *testing.T, f *faultLab) {
 				source("s-stopped", nfs("/data"))(t, f)
-				f.undo(t, "worker1", nfsStart)
-				f.on(t, "worker1", nfsStop)
+				t.Cleanup(func() { f.typed(t, "service", "start", "-n", "storage-manager").mustSucceed(t, "service start") })
+				f.typed(t, "service", "stop", "-n", "storage-manager").mustSucceed(t, "service stop")
 			}},
 		{name: "packets are dropped", code: "STO-301", object: "server 10.0.0.1", slow: slow, job: on("s-dropped"),
 			cause: func(t *testing.T, f *faultLab) {

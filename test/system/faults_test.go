@@ -18,6 +18,7 @@ func TestWaitingJobsExplainThemselves(t *testing.T) {
 	f := &faultLab{cluster: c}
 	c.paictl(t, "user", "create", "alice", "--password-file", writeFile(t, "alice.password", alicePassword+"\n"))
 	c.signIn(t, "alice", alicePassword)
+	t.Run("storage manager", func(t *testing.T) { f.storageManager(t) })
 	for _, group := range []struct {
 		name   string
 		setup  func(*testing.T, *faultLab)

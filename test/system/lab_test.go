@@ -18,6 +18,7 @@ func laboratory(t *testing.T) *cluster {
 	} else {
 		c = newCluster(t, "lab")
 		c.up(t, "--workers", "2", "--port", "0", "--kube-port", "0")
+		c.guide(t)
 	}
 	c.env = append(c.env, "XDG_CONFIG_HOME="+t.TempDir(), "PAI_SERVER="+c.last.API)
 	c.paictl(t, "login", "--user", c.last.AdminUser, "--password-file", c.last.AdminPasswordFile).mustSucceed(t, "login")
@@ -125,8 +126,7 @@ func (f *faultLab) hide(t *testing.T, programs ...string) {
 
 // Commands about the NFS server, which runs on worker1.
 const (
-	nfsStop  = "SVDIR=/etc/pai/service sv -w 20 stop nfs-server"
-	nfsStart = "SVDIR=/etc/pai/service sv start nfs-server; SVDIR=/etc/pai/service sv restart nfs-server"
+	nfsAnew  = "pkill -9 ganesha.nfsd; until pidof ganesha.nfsd >/dev/null; do sleep 0.1; done" // the storage manager starts it again
 	dropNFS  = "iptables -I INPUT -p tcp --dport 2049 -j DROP"
 	allowNFS = "while iptables -D INPUT -p tcp --dport 2049 -j DROP 2>/dev/null; do :; done"
 )
@@ -142,8 +142,9 @@ type export struct {
 // serve adds exports to the NFS server until the test ends.
 func (f *faultLab) serve(t *testing.T, exports ...export) {
 	t.Helper()
-	const config = "/etc/ganesha/ganesha.conf"
-	f.undo(t, "worker1", fmt.Sprintf("test ! -e %[1]s.before || mv %[1]s.before %[1]s; %[2]s", config, nfsStart))
+	// In the storage manager's container, which writes it anew when the nodes or the configuration change: not now.
+	const config = "/proc/$(pidof storage-manager)/root/run/pai-storage/ganesha.conf"
+	f.undo(t, "worker1", fmt.Sprintf("test ! -e %[1]s.before || mv %[1]s.before %[1]s; %[2]s", config, nfsAnew))
 	script := fmt.Sprintf("set -e; test -e %[1]s.before || cp %[1]s %[1]s.before\n", config)
 	for _, e := range exports {
 		script += fmt.Sprintf(`mkdir -p /share/%[1]s; cd /share/%[1]s; %[2]s
@@ -152,8 +153,8 @@ EXPORT { Export_Id = %[4]d; Path = "/share/%[1]s"; Pseudo = "/%[1]s"; Filesystem
 END
 `, e.name, e.prepare, config, e.id, e.options)
 	}
-	f.on(t, "worker1", script+nfsStart)
+	f.on(t, "worker1", script+nfsAnew)
 	eventually(t, 30*time.Second, "the NFS server runs", func() bool {
-		return strings.Contains(f.on(t, "worker1", "SVDIR=/etc/pai/service sv status nfs-server"), "run:")
+		return strings.Contains(f.on(t, "worker1", "busybox wget -q -O - http://127.0.0.1:9187/readyz || true"), "ready")
 	})
 }

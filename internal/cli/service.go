@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pai-storage/pai-storage/internal/rollout"
+	"github.com/pai-storage/pai-storage/internal/term"
+)
+
+// serviceOptions are what all commands about services take.
+type serviceOptions struct {
+	streams    *Streams
+	kubeconfig string
+	names      []string
+	timeout    time.Duration
+	follow     bool
+	tail       int64
+	yes        bool
+}
+
+func newService(s *Streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "service",
+		Short: "Start, stop and look at the services of a cluster",
+		Long: `Start, stop and look at the services of a cluster, with the configuration that it has (paictl config).
+
+  cluster-configuration  the roles of nodes that layout.yaml gives them
+  rest-server            the REST API and the portal
+  storage-manager        an NFS and SMB server on machines with pai-storage: "true"
+
+It talks to Kubernetes with a kubeconfig: --kubeconfig, else $KUBECONFIG, else ~/.kube/config.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(newServiceStart(s), newServiceStop(s), newServiceRefresh(s), newServiceStatus(s), newServiceDelete(s), newServiceLogs(s))
+	return cmd
+}
+
+// command makes one of the commands. Names come after one -n, or as arguments.
+func (o *serviceOptions) command(use, short, example string, run func(context.Context, *cobra.Command) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use + " -n NAME...", Short: short, Example: example, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			names := append(o.names, args...)
+			if len(names) == 0 {
+				names = rollout.ServiceNames
+			}
+			if o.names, err = rollout.CheckServices(names); err != nil {
+				return usageError{err}
+			}
+			return run(cmd.Context(), cmd)
+		},
+	}
+	cmd.Flags().StringArrayVarP(&o.names, "service-name", "n", nil, "`name` of a service, and those after it; all without it")
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with the way to the cluster (default $KUBECONFIG)")
+	return cmd
+}
+
+func (o *serviceOptions) waits(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait until the services are as they shall be")
+}
+
+// connect reaches the cluster; what happens is shown on standard error, a line for each service.
+func (o *serviceOptions) connect() (services *rollout.Services, done func(), err error) {
+	services, err = rollout.Connect(o.kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	live, current := term.NewLive(o.streams.Err), ""
+	services.Note = func(service, state string) {
+		if service != current {
+			live.End()
+			current = service
+		}
+		live.Set(service + ": " + state)
+	}
+	return services, live.End, nil
+}
+
+func (o *serviceOptions) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("time is up after %s (--timeout)", o.timeout))
+}
+
+func newServiceStart(s *Streams) *cobra.Command {
+	o := &serviceOptions{streams: s}
+	cmd := o.command("start", "Start services and wait until they serve", "  paictl service start -n cluster-configuration storage-manager",
+		func(ctx context.Context, cmd *cobra.Command) error { return o.start(ctx, cmd) })
+	o.waits(cmd)
+	return cmd
+}
+
+func newServiceRefresh(s *Streams) *cobra.Command {
+	o := &serviceOptions{streams: s}
+	cmd := o.command("refresh", "Give running services the newest configuration", "  paictl service refresh -n storage-manager",
+		func(ctx context.Context, cmd *cobra.Command) error { return o.refresh(ctx, cmd) })
+	o.waits(cmd)
+	return cmd
+}
+
+func (o *serviceOptions) start(ctx context.Context, cmd *cobra.Command) error {
+	ctx, cancel := o.within(ctx)
+	defer cancel()
+	services, done, err := o.connect()
+	if err != nil {
+		return err
+	}
+	err = services.Start(ctx, o.names)
+	done()
+	if err != nil {
+		return err
+	}
+	return o.print(ctx, cmd, services)
+}
+
+func (o *serviceOptions) refresh(ctx context.Context, cmd *cobra.Command) error {
+	ctx, cancel := o.within(ctx)
+	defer cancel()
+	services, done, err := o.connect()
+	if err != nil {
+		return err
+	}
+	err = services.Refresh(ctx, o.names)
+	done()
+	if err != nil {
+		return err
+	}
+	return o.print(ctx, cmd, services)
+}
+
+func newServiceStop(s *Streams) *cobra.Command {
+	o := &serviceOptions{streams: s}
+	cmd := o.command("stop", "Stop services; configuration and data stay", "  paictl service stop -n cluster-configuration storage-manager",
+		func(ctx context.Context, cmd *cobra.Command) error {
+			ctx, cancel := o.within(ctx)
+			defer cancel()
+			services, done, err := o.connect()
+			if err != nil {
+				return err
+			}
+			err = services.Stop(ctx, o.names)
+			done()
+			if err != nil {
+				return err
+			}
+			return o.print(ctx, cmd, services)
+		})
+	o.waits(cmd)
+	return cmd
+}
+
+func newServiceDelete(s *Streams) *cobra.Command {
+	o := &serviceOptions{streams: s}
+	cmd := o.command("delete", "Stop services and take away their rights, configuration and passwords; data stay", "  paictl service delete -n storage-manager --yes",
+		func(ctx context.Context, cmd *cobra.Command) error {
+			if len(o.names) == len(rollout.ServiceNames) {
+				return usageError{errors.New("name the services to delete: -n NAME")}
+			}
+			if !o.yes {
+				if err := askToGoOn(o.streams, fmt.Sprintf("Delete %v?", o.names)); err != nil {
+					return err
+				}
+			}
+			ctx, cancel := o.within(ctx)
+			defer cancel()
+			services, done, err := o.connect()
+			if err != nil {
+				return err
+			}
+			defer done()
+			return services.Delete(ctx, o.names)
+		})
+	o.waits(cmd)
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func newServiceStatus(s *Streams) *cobra.Command {
+	o := &serviceOptions{streams: s}
+	return o.command("status", "Show how services are, and why one is not well", "  paictl service status",
+		func(ctx context.Context, cmd *cobra.Command) error {
+			services, _, err := o.connect()
+			if err != nil {
+				return err
+			}
+			return o.print(ctx, cmd, services)
+		})
+}
+
+// print shows the services as they are now.
+func (o *serviceOptions) print(ctx context.Context, cmd *cobra.Command, services *rollout.Services) error {
+	list, err := services.Status(ctx, o.names)
+	if err != nil {
+		return err
+	}
+	return printResult(o.streams, cmd, map[string]any{"services": list}, func() error {
+		var rows [][]string
+		for _, status := range list {
+			rows = append(rows, []string{status.Service, status.State, strconv.Itoa(status.Ready) + "/" + strconv.Itoa(status.Wanted), status.Where(), status.Reason})
+		}
+		return term.Table(o.streams.Out, []string{"SERVICE", "STATE", "READY", "ON", "REASON"}, rows)
+	})
+}
+
+func newServiceLogs(s *Streams) *cobra.Command {
+	o := &serviceOptions{streams: s}
+	cmd := o.command("logs", "Show what services have said", "  paictl service logs -n storage-manager --follow",
+		func(ctx context.Context, cmd *cobra.Command) error {
+			services, _, err := o.connect()
+			if err != nil {
+				return err
+			}
+			var faults []error
+			for _, name := range o.names {
+				if name == rollout.ClusterConfiguration {
+					continue // nothing of it runs
+				}
+				faults = append(faults, services.Logs(ctx, name, o.follow, o.tail, o.streams.Out))
+			}
+			return errors.Join(faults...)
+		})
+	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on as they speak")
+	cmd.Flags().Int64Var(&o.tail, "tail", -1, "only so many lines of each pod")
+	return cmd
+}

@@ -1,0 +1,252 @@
+package clusterconfig_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pai-storage/pai-storage/internal/clusterconfig"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const goodLayout = `machine-sku:
+  GENERIC-WORKER: {mem: 2, gpu: {type: generic, count: 1}, cpu: {vcore: 2}, os: ubuntu16.04}
+machine-list:
+  - {hostname: master, hostip: 10.0.0.9, machine-type: GENERIC-WORKER, etcdid: etcd1, zkid: "1", dashboard: "true", pai-master: "true", username: op, sshport: 22}
+  - hostname: worker1
+    nodename: worker1.example.org
+    hostip: 10.0.0.1
+    machine-type: GENERIC-WORKER
+    pai-worker: "true"
+    pai-storage: "true"  # this line is newly added
+`
+
+const goodServices = `cluster:
+  common: {cluster-id: pai}
+rest-server:
+  default-pai-admin-username: admin
+webportal: {server-port: 9286}
+storage-manager:
+  localpath: /share
+#  security-type: AUTO
+#  workgroup: WORKGROUP
+  smbuser: smbuser
+  smbpwd: smbpwd
+`
+
+func parse(layout, services string) (clusterconfig.Configuration, error) {
+	return clusterconfig.Parse(map[string][]byte{"layout.yaml": []byte(layout), "services-configuration.yaml": []byte(services)})
+}
+
+func TestFilesOfAnOriginal(t *testing.T) {
+	cfg, err := parse(goodLayout, goodServices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers := cfg.StorageServers()
+	if len(servers) != 1 || servers[0].NodeName != "worker1.example.org" || len(cfg.Workers()) != 1 || len(cfg.Masters()) != 1 || cfg.Masters()[0].NodeName != "master" {
+		t.Errorf("machines: %+v", cfg.Machines)
+	}
+	s := cfg.StorageManager
+	if s == nil || s.SMBPassword != "smbpwd" || s.LocalPath != "/share" || s.SecurityType != clusterconfig.Auto || s.SMBMinimum != "SMB3_00" || s.SMBEncryption != "required" || s.NFSMinor40 {
+		t.Errorf("storage manager: %+v", s)
+	}
+	origins := map[string]string{}
+	for _, setting := range cfg.Settings() {
+		origins[setting.Path] = setting.Value + " from " + setting.Origin
+	}
+	for path, want := range map[string]string{
+		"storage-manager.localpath": "/share from services-configuration.yaml:7", "storage-manager.workgroup": "WORKGROUP from default",
+		"storage-manager.smbpwd": "****** from services-configuration.yaml:11", "machine-list.worker1.pai-storage": "true from layout.yaml:10",
+		"machine-list.master.nodename": "master from default",
+	} {
+		if origins[path] != want {
+			t.Errorf("%s is %q, want %q", path, origins[path], want)
+		}
+	}
+	if text := fmt.Sprintf("%v %+v %#v", *s, *s, *s); strings.Contains(text, `"smbpwd"`) || strings.Contains(text, "SMBPassword:smbpwd") {
+		t.Errorf("the password prints: %s", text)
+	}
+}
+
+// TestDomainSection is the section of a domain, which goes to the storage manager without its passwords and comes together there.
+func TestDomainSection(t *testing.T) {
+	cfg, err := parse(goodLayout, `storage-manager:
+  workgroup: PAI
+  security-type: ADS
+  default_realm: PAI.TEST
+  krb5_realms:
+    PAI.TEST: {kdc: dc1.pai.test, default_domain: pai.test}
+    OTHER.TEST: {kdc: [dc2.other.test, "dc3.other.test:88"], default_domain: other.test}
+  domain_realm:
+    kdc: # kdc
+    default_domain: # default domain
+    .pai.test: PAI.TEST
+  domainuser: joiner
+  domainpwd: 'Secret: #1'
+  smbpwd: another
+  idmap:
+  - "idmap config PAI : backend = rid"
+  nfs-allowed-clients: [192.0.2.7, 198.51.100.0/24, "2001:db8::/32"]
+  nfs-4.0: true
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	section, passwords, err := cfg.StorageManager.Section()
+	if err != nil || strings.Contains(string(section), "Secret") || strings.Contains(string(section), "another") {
+		t.Fatalf("%v\n%s", err, section)
+	}
+	again, err := clusterconfig.LoadStorageManager(section, passwords)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare := cmp.Comparer(func(a, b clusterconfig.Secret) bool { return a == b })
+	if diff := cmp.Diff(fmt.Sprintf("%+v", *cfg.StorageManager), fmt.Sprintf("%+v", again), compare); diff != "" {
+		t.Errorf("the section, there and back:\n%s", diff)
+	}
+	if again.DomainPassword != "Secret: #1" || again.DomainRealm[".pai.test"] != "PAI.TEST" || len(again.DomainRealm) != 1 || len(again.Krb5Realms["OTHER.TEST"].KDC) != 2 {
+		t.Errorf("%+v", again)
+	}
+	delete(passwords, "domainpwd")
+	if _, err := clusterconfig.LoadStorageManager(section, passwords); err == nil || !strings.Contains(err.Error(), "domainpwd is missing") {
+		t.Errorf("without the password: %v", err)
+	}
+}
+
+// TestFaults compares everything that is said of files that are wrong.
+func TestFaults(t *testing.T) {
+	services := func(lines ...string) string {
+		return "storage-manager:\n  smbpwd: hidden-password\n  " + strings.Join(lines, "\n  ") + "\n"
+	}
+	machine := func(lines ...string) string {
+		return "machine-list:\n  - hostname: w\n    hostip: 10.0.0.1\n    " + strings.Join(lines, "\n    ") + "\n"
+	}
+	for name, files := range map[string][2]string{
+		"keys-nearly-right":   {machine("pai-wroker: \"true\"", "pai-storge: \"true\""), "storage-manger: {}\n" + services("localpaht: /share", "sumthing-else: 1")},
+		"roles":               {machine("pai-master: \"true\"", "pai-storage: \"true\"") + "  - {hostname: v, hostip: 10.0.0.2, pai-storage: true}\n", services("smbuser: u")},
+		"twice":               {machine("pai-worker: yes", "pai-worker: no") + "  - {hostname: w, hostip: 10.0.0.1}\n", services("smbuser: u", "smbuser: v")},
+		"addresses":           {"machine-list:\n  - {hostname: a, hostip: 10.0.0.300}\n  - {hostname: b b, hostip: 127.0.0.1}\n  - {hostip: 10.0.0.1}\n  - [1]\n", services("smbuser: u")},
+		"sku":                 {"machine-sku: {SMALL: {mem: 1}}\n" + machine("machine-type: LARGE"), services("smbuser: u")},
+		"clients":             {machine("pai-worker: \"true\""), services("nfs-allowed-clients: [0.0.0.0/0, 10.0.0.7/24, here, '::/0']", "smb-encryption: sometimes", "nfs-4.0: perhaps")},
+		"paths":               {machine("pai-worker: \"true\""), services("localpath: share")},
+		"system-path":         {machine("pai-worker: \"true\""), services("localpath: /etc/share")},
+		"injection":           {machine("pai-worker: \"true\""), services(`smbuser: "a\n[root]\npath = /"`, `workgroup: 'W;x'`, `default_realm: 'A"B'`, `domainuser: a%b`, `idmap: ["include = /etc/passwd", "idmap config X\nroot = 1"]`)},
+		"domain-without":      {machine("pai-worker: \"true\""), services("security-type: ADS")},
+		"no-password":         {machine("pai-worker: \"true\""), "storage-manager:\n  smbuser: u\n"},
+		"empty-section":       {machine("pai-worker: \"true\""), "storage-manager:\n"},
+		"tabs":                {"machine-list:\n\t- hostname: w\n", services("smbuser: u")},
+		"not-yaml":            {"machine-list: [\n", "a: b: smbpwd: \"hidden-password\n"},
+		"two-documents":       {machine("pai-worker: \"true\"") + "---\n" + machine("pai-worker: \"true\""), services("smbuser: u")},
+		"not-a-mapping":       {"- 1\n", "just text\n"},
+		"wrong-types":         {"machine-list: 7\nmachine-sku: [1]\n", "storage-manager:\n  smbpwd: [hidden-password]\n  krb5_realms: 5\n  idmap: {a: b}\n"},
+		"carriage-returns":    {strings.ReplaceAll(machine("pai-worker: maybe"), "\n", "\r\n"), services("smbuser: u")},
+		"a-password-is-quiet": {machine("pai-worker: \"true\""), "storage-manager:\n  smbpwd: \"hidden-password\\u0000\"\n"},
+	} {
+		_, err := parse(files[0], files[1])
+		if err == nil {
+			t.Errorf("%s: no fault", name)
+			continue
+		}
+		if strings.Contains(err.Error(), "hidden-password") {
+			t.Errorf("%s: the password is told:\n%v", name, err)
+		}
+		golden := filepath.Join("testdata", name+".txt")
+		if *update {
+			if err := os.WriteFile(golden, []byte(err.Error()+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, readErr := os.ReadFile(golden)
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		if diff := cmp.Diff(string(want), err.Error()+"\n"); diff != "" {
+			t.Errorf("%s (-want +got), go test -update writes it:\n%s", name, diff)
+		}
+	}
+	if _, err := clusterconfig.Parse(nil); err == nil || strings.Count(err.Error(), "the file is missing") != 2 {
+		t.Errorf("without files: %v", err)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	text := "# smbpwd: in-a-comment\nstorage-manager:\n  smbpwd: 'quo ted' # why\n  smbuser: smbuser\r\n  domainpwd: plain\r\nrest-server:\n  default-pai-admin-password: {}\nlist:\n- password: first\n  api_key: second\n  token-lifetime: 3\n"
+	public, secrets, err := clusterconfig.Split("services-configuration.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"in-a-comment", "'quo ted' # why", "plain", "{}", "first", "second"}
+	if diff := cmp.Diff(want, secrets); diff != "" {
+		t.Errorf("passwords (-want +got):\n%s", diff)
+	}
+	for _, s := range []string{"in-a-comment", "quo ted", "plain", "first", "second"} {
+		if strings.Contains(string(public), s) {
+			t.Errorf("%q is still there:\n%s", s, public)
+		}
+	}
+	if back := clusterconfig.Join(public, secrets); string(back) != text {
+		t.Errorf("there and back:\n%q\n%q", text, back)
+	}
+	for name, bad := range map[string]string{
+		"over several lines":    "a:\n  smbpwd: |\n    hidden\n",
+		"after another key":     "a: {user: u, smbpwd: hidden}\n",
+		"on the next line":      "a:\n  smbpwd:\n    hidden\n",
+		"a placeholder":         "a:\n  smbpwd: ${secret:0}\n",
+		"quoted over two lines": "a:\n  smbpwd: \"hidden\n    more\"\n",
+	} {
+		if public, _, err := clusterconfig.Split("x.yaml", []byte(bad)); err == nil {
+			t.Errorf("%s: no fault:\n%s", name, public)
+		} else if strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: the password is told: %v", name, err)
+		}
+	}
+}
+
+// FuzzSplit: what is split comes together again, to the byte.
+func FuzzSplit(f *testing.F) {
+	f.Add([]byte(goodServices))
+	f.Add([]byte("smbpwd: ${secret:0}\npassword: x"))
+	f.Add([]byte("a: {token: 1}\r\n# pwd: y"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		public, secrets, err := clusterconfig.Split("x.yaml", text)
+		if err != nil {
+			return
+		}
+		if clusterconfig.Placeholders(public) != len(secrets) {
+			t.Errorf("%d placeholders for %d passwords", clusterconfig.Placeholders(public), len(secrets))
+		}
+		if back := clusterconfig.Join(public, secrets); !bytes.Equal(back, text) {
+			t.Errorf("%q became %q", text, back)
+		}
+	})
+}
+
+// FuzzParse: no text breaks it, and every fault has its place in the file.
+func FuzzParse(f *testing.F) {
+	f.Add(goodLayout, goodServices)
+	f.Add("machine-list: [", "storage-manager: &a {smbuser: *a}")
+	f.Fuzz(func(t *testing.T, layout, services string) {
+		_, err := parse(layout, services)
+		faults, ok := err.(*clusterconfig.Faults)
+		if err == nil {
+			return
+		}
+		if !ok {
+			t.Fatalf("an error that is no list of faults: %v", err)
+		}
+		for _, fault := range faults.List {
+			text := map[string]string{"layout.yaml": layout, "services-configuration.yaml": services}[fault.File]
+			if fault.Line < 0 || fault.Line > strings.Count(text, "\n")+1 {
+				t.Errorf("line %d of %d: %s", fault.Line, strings.Count(text, "\n")+1, fault.Text)
+			}
+		}
+	})
+}

@@ -1,0 +1,334 @@
+package clusterconfig
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// document is a parsed file.
+type document struct {
+	name    string
+	lines   []string
+	faults  *Faults
+	root    value
+	anchors map[string]ast.Node
+}
+
+// place is where a value stands.
+type place struct {
+	doc          *document
+	line, column int
+}
+
+// value is a node of a document.
+type value struct {
+	place
+	node ast.Node
+	key  string // under which it stands
+}
+
+// parse reads one file; nil, with a fault, when it is no YAML.
+func parse(name string, text []byte, faults *Faults) (d *document) {
+	d = &document{name: name, lines: strings.Split(string(text), "\n"), faults: faults, anchors: map[string]ast.Node{}}
+	defer func() { // the YAML library panics on some input that is none
+		if recover() != nil {
+			faults.add(Fault{File: name, Text: "not YAML"})
+			d = nil
+		}
+	}()
+	switch {
+	case len(text) > maxFile:
+		faults.add(Fault{File: name, Text: fmt.Sprintf("larger than %d KiB", maxFile>>10)})
+		return nil
+	case tooDeep(text):
+		faults.add(Fault{File: name, Text: "nested too deeply"})
+		return nil
+	}
+	for i, line := range d.lines {
+		if indent := len(line) - len(strings.TrimLeft(line, " ")); strings.HasPrefix(line[indent:], "\t") && strings.TrimSpace(line) != "" {
+			place{d, i + 1, indent + 1}.fault("a tab: YAML is indented with spaces")
+			return nil
+		}
+	}
+	file, err := parser.Parse(lexer.Tokenize(string(text)), 0)
+	if err != nil {
+		d.syntax(err)
+		return nil
+	}
+	var bodies []ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			if _, comment := doc.Body.(*ast.CommentGroupNode); !comment {
+				bodies = append(bodies, doc.Body)
+			}
+		}
+	}
+	if len(bodies) > 1 {
+		d.at(bodies[1]).fault("a second document begins here: the file has to be one")
+		return nil
+	}
+	if len(bodies) == 0 {
+		d.root = value{place: place{doc: d}}
+		return d
+	}
+	ast.Walk(visitor(func(n ast.Node) {
+		if a, ok := n.(*ast.AnchorNode); ok && a.Name != nil && a.Name.GetToken() != nil {
+			d.anchors[a.Name.GetToken().Value] = a.Value
+		}
+	}), bodies[0])
+	d.root = value{place: d.at(bodies[0]), node: bodies[0]}
+	if !d.root.isMapping() {
+		d.root.fault("expected a mapping: key: value")
+		return nil
+	}
+	return d
+}
+
+type visitor func(ast.Node)
+
+// Visit implements [ast.Visitor].
+func (v visitor) Visit(n ast.Node) ast.Visitor {
+	v(n)
+	return v
+}
+
+// tooDeep bounds the recursion of the YAML parser.
+func tooDeep(text []byte) bool {
+	const most = 64
+	depth, indents := 0, 0
+	for i, b := range text {
+		switch {
+		case b == '[' || b == '{':
+			depth++
+		case b == ']' || b == '}':
+			depth = max(depth-1, 0)
+		case b == '\n':
+			indents = 0
+		case (b == '-' || b == '?' || b == ':') && i+1 < len(text) && text[i+1] == ' ':
+			indents++
+		}
+		if depth > most || indents > most {
+			return true
+		}
+	}
+	return false
+}
+
+// quoted is what a message of the YAML library quotes from the file, which may be part of a password.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:\\[^']*'?|[^\[\]{},\t'\\])'`)
+
+func (d *document) syntax(err error) {
+	var at yaml.Error
+	if errors.As(err, &at) && at.GetToken() != nil {
+		p := at.GetToken().Position
+		place{d, p.Line, p.Column}.fault("%s", quoted.ReplaceAllString(at.GetMessage(), "…"))
+		return
+	}
+	d.faults.add(Fault{File: d.name, Text: "not YAML"})
+}
+
+func (d *document) at(n ast.Node) place {
+	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
+		return place{doc: d}
+	}
+	token := n.GetToken()
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 && m.Values[0].Key != nil {
+		token = m.Values[0].Key.GetToken()
+	}
+	if m, ok := n.(*ast.MappingValueNode); ok && m.Key != nil {
+		token = m.Key.GetToken()
+	}
+	return place{d, token.Position.Line, token.Position.Column}
+}
+
+// fault notes what is wrong here. A line that may hold a password is not quoted.
+func (p place) fault(format string, args ...any) {
+	f := Fault{File: p.doc.name, Line: p.line, Column: p.column, Text: fmt.Sprintf(format, args...)}
+	if p.line >= 1 && p.line <= len(p.doc.lines) && !mentionsSecret.MatchString(p.doc.lines[p.line-1]) {
+		f.source = strings.TrimRight(p.doc.lines[p.line-1], "\r")
+	}
+	p.doc.faults.add(f)
+}
+
+// resolved follows anchors, aliases and tags to the value itself.
+func (v value) resolved() ast.Node {
+	n := v.node
+	for range 16 {
+		switch x := n.(type) {
+		case *ast.AnchorNode:
+			n = x.Value
+		case *ast.TagNode:
+			n = x.Value
+		case *ast.AliasNode:
+			if x.Value == nil || x.Value.GetToken() == nil {
+				return nil
+			}
+			n = v.doc.anchors[x.Value.GetToken().Value]
+		default:
+			return n
+		}
+	}
+	return nil
+}
+
+func (v value) isNull() bool {
+	switch n := v.resolved().(type) {
+	case nil, *ast.NullNode, *ast.CommentGroupNode:
+		return true
+	case *ast.MappingNode:
+		return n == nil
+	}
+	return false
+}
+
+func (v value) isMapping() bool {
+	switch v.resolved().(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return true
+	}
+	return false
+}
+
+func (v value) pairs() []*ast.MappingValueNode {
+	switch n := v.resolved().(type) {
+	case *ast.MappingNode:
+		return n.Values
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}
+	}
+	return nil
+}
+
+// each visits the pairs of a mapping. One key twice is a fault.
+func (v value) each(visit func(key string, v value)) {
+	if v.node == nil || v.isNull() {
+		return
+	}
+	if !v.isMapping() {
+		v.fault("%s: expected a mapping", v.key)
+		return
+	}
+	seen := map[string]bool{}
+	for _, pair := range v.pairs() {
+		if pair.Key == nil || pair.Key.GetToken() == nil {
+			v.fault("expected a key")
+			continue
+		}
+		key := pair.Key.GetToken().Value
+		item := value{place: v.doc.at(pair.Key), node: pair.Value, key: key}
+		if seen[key] {
+			item.fault("%s is there twice", key)
+			continue
+		}
+		seen[key] = true
+		visit(key, item)
+	}
+}
+
+// find returns the value of a key.
+func (v value) find(key string) (found value, ok bool) {
+	for _, pair := range v.pairs() {
+		if pair.Key != nil && pair.Key.GetToken() != nil && pair.Key.GetToken().Value == key {
+			return value{place: v.doc.at(pair.Key), node: pair.Value, key: key}, true
+		}
+	}
+	return value{}, false
+}
+
+func (v value) has(key string) bool {
+	_, ok := v.find(key)
+	return ok
+}
+
+func (v value) list() []value {
+	if v.isNull() {
+		return nil
+	}
+	n, ok := v.resolved().(*ast.SequenceNode)
+	if !ok {
+		v.fault("%s: expected a list", v.key)
+		return nil
+	}
+	list := make([]value, 0, len(n.Values))
+	for _, item := range n.Values {
+		list = append(list, value{place: v.doc.at(item), node: item, key: v.key})
+	}
+	return list
+}
+
+// text is a scalar as it is written, without quotes.
+func (v value) text() string {
+	switch n := v.resolved().(type) {
+	case *ast.StringNode:
+		return n.Value
+	case *ast.LiteralNode:
+		return n.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value
+	case nil, *ast.NullNode:
+		return ""
+	}
+	v.fault("%s: expected a text", v.key)
+	return ""
+}
+
+// truth is a boolean, which the original writes as a text.
+func (v value) truth() bool {
+	switch strings.ToLower(v.text()) {
+	case "true", "yes", "on":
+		return true
+	case "false", "no", "off", "":
+		return false
+	}
+	v.fault(`%s: expected "true" or "false"`, v.key)
+	return false
+}
+
+var dnsLabel = regexp.MustCompile(`^[A-Za-z0-9]([-._A-Za-z0-9]{0,251}[A-Za-z0-9])?$`)
+
+func (v value) name(what string) string {
+	text := v.text()
+	if !dnsLabel.MatchString(text) {
+		v.fault("%s: %q is not %s: letters, digits, '-' and '.'", v.key, text, what)
+		return ""
+	}
+	return text
+}
+
+func (v value) address() netip.Addr {
+	address, err := netip.ParseAddr(v.text())
+	if err != nil || address.IsUnspecified() || address.IsMulticast() || address.IsLoopback() {
+		v.fault("%s: %q is not the address of a machine, like 10.0.0.1", v.key, v.text())
+		return netip.Addr{}
+	}
+	return address
+}
+
+// unknown is a key that does not exist.
+func (v value) unknown(key string, known []string) {
+	if near := nearest(key, known); near != "" {
+		v.fault("unknown key %s: did you mean %s?", key, near)
+		return
+	}
+	v.fault("unknown key %s; there are: %s", key, strings.Join(known, ", "))
+}
+
+// notMeant lets a key of somebody else through, unless it is almost one of ours.
+func (v value) notMeant(key string, ours []string) {
+	if near := nearest(key, ours); near != "" && near != key {
+		v.fault("unknown key %s: did you mean %s?", key, near)
+	}
+}
+
+func (v value) isList() bool {
+	_, is := v.resolved().(*ast.SequenceNode)
+	return is
+}

@@ -1,0 +1,193 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pai-storage/pai-storage/internal/clusterconfig"
+)
+
+// Services of the project, in the order in which they start.
+const (
+	ClusterConfiguration = "cluster-configuration"
+	RESTServer           = "rest-server"
+	StorageManager       = "storage-manager"
+	NodeAgent            = "node-agent"
+)
+
+// ServiceNames in the order in which they start. They stop in the opposite order.
+var ServiceNames = []string{ClusterConfiguration, RESTServer, StorageManager}
+
+// CheckServices says which names are none of a service's, and returns the others in the order in which they start.
+func CheckServices(names []string) ([]string, error) {
+	var unknown []string
+	for _, n := range names {
+		if !slices.Contains(ServiceNames, n) {
+			unknown = append(unknown, n)
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, fmt.Errorf("no such service: %s; there are: %s", strings.Join(unknown, ", "), strings.Join(ServiceNames, ", "))
+	}
+	return slices.DeleteFunc(slices.Clone(ServiceNames), func(n string) bool { return !slices.Contains(names, n) }), nil
+}
+
+// Services starts and stops the services of one cluster.
+type Services struct {
+	// Note is told how it goes: a line that replaces the one before.
+	Note func(service, state string)
+
+	rest   *rest.Config
+	client kubernetes.Interface
+}
+
+// Connect reaches the cluster of a kubeconfig; "" is $KUBECONFIG, else ~/.kube/config.
+func Connect(kubeconfig string) (*Services, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no way to the cluster: %w; give --kubeconfig FILE, or set KUBECONFIG", err)
+	}
+	return NewServices(config)
+}
+
+// NewServices is [Connect] for a configuration that is at hand.
+func NewServices(config *rest.Config) (*Services, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Services{rest: config, client: client, Note: func(string, string) {}}, nil
+}
+
+// Start brings services up with the configuration that the cluster has, and waits until they serve. A service that runs gets what has changed.
+func (s *Services) Start(ctx context.Context, names []string) error {
+	cfg, err := s.configuration(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := s.start(ctx, n, cfg); err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func (s *Services) start(ctx context.Context, name string, cfg clusterconfig.Configuration) error {
+	switch name {
+	case ClusterConfiguration:
+		return s.labelNodes(ctx, cfg)
+	case RESTServer:
+		return s.startRESTServer(ctx, cfg)
+	case StorageManager:
+		return s.startStorageManager(ctx, cfg)
+	}
+	return errors.New("no such service")
+}
+
+// Refresh gives services that run the newest configuration. What does not run is not started.
+func (s *Services) Refresh(ctx context.Context, names []string) error {
+	list, err := s.Status(ctx, names)
+	if err != nil {
+		return err
+	}
+	var running []string
+	for _, status := range list {
+		if status.State == Stopped {
+			s.Note(status.Service, "does not run")
+			continue
+		}
+		running = append(running, status.Service)
+	}
+	return s.Start(ctx, running)
+}
+
+// Stop ends services, the last one first, and waits until their pods are gone. What they keep stays: configuration, passwords, data.
+func (s *Services) Stop(ctx context.Context, names []string) error {
+	for _, n := range slices.Backward(names) {
+		var err error
+		switch n {
+		case ClusterConfiguration:
+			s.Note(n, "nothing of it runs: the nodes keep their labels")
+		case RESTServer:
+			err = s.remove(ctx, n, "Deployment")
+		case StorageManager:
+			err = s.remove(ctx, n, "DaemonSet")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// Delete stops services and takes away what they were given: rights, configuration, passwords. The data stay.
+func (s *Services) Delete(ctx context.Context, names []string) error {
+	if err := s.Stop(ctx, names); err != nil {
+		return err
+	}
+	for _, n := range slices.Backward(names) {
+		var err error
+		switch n {
+		case ClusterConfiguration:
+			err = s.unlabelNodes(ctx)
+		case StorageManager:
+			err = s.deleteStorageManager(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// systemNamespace is where the services are.
+const systemNamespace = "pai-system"
+
+// remove deletes a workload and waits for its pods' end.
+func (s *Services) remove(ctx context.Context, name, kind string) error {
+	foreground := metav1.DeletePropagationForeground
+	options := metav1.DeleteOptions{PropagationPolicy: &foreground}
+	var err error
+	if kind == "DaemonSet" {
+		err = s.client.AppsV1().DaemonSets(systemNamespace).Delete(ctx, name, options)
+	} else {
+		err = s.client.AppsV1().Deployments(systemNamespace).Delete(ctx, name, options)
+	}
+	if absent(err) {
+		s.Note(name, "does not run")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pods, err := s.pods(ctx, name)
+		if err != nil {
+			return err
+		}
+		if len(pods) == 0 {
+			s.Note(name, "stopped")
+			return nil
+		}
+		s.Note(name, fmt.Sprintf("%d pod(s) end", len(pods)))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: pod %s on %s does not end; its node may be away", context.Cause(ctx), pods[0].Name, pods[0].Spec.NodeName)
+		}
+	}
+}

@@ -1,0 +1,246 @@
+package storagemanager
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/pai-storage/pai-storage/internal/clusterconfig"
+	"github.com/pai-storage/pai-storage/internal/fileserver"
+	"github.com/pai-storage/pai-storage/internal/proc"
+)
+
+// probeUser is the account of our own probe. Its password is made anew with each container and known to nobody else.
+const probeUser = "pai-storage-probe"
+
+// prepareSMB makes the SMB server's process, which is not started yet.
+func (m *manager) prepareSMB() error {
+	m.probePassword = rand.Text()
+	m.smb = &server{config: filepath.Join(m.run, "smb.conf")}
+	m.smb.Child = proc.New(proc.Spec{Name: "smb-server", Path: "/usr/sbin/smbd", Args: []string{"--foreground", "--no-process-group", "--debug-stdout", "--configfile=" + m.smb.config},
+		Backoff: restartAfter, PollEvery: 50 * time.Millisecond, Ready: m.probeSMB, StopAfter: 10 * time.Second})
+	return nil
+}
+
+var notNetbios = regexp.MustCompile(`[^A-Z0-9-]+`)
+
+// netbiosName is a machine's name as SMB has it: 15 letters at most.
+func netbiosName(node string) string {
+	short, _, _ := strings.Cut(strings.ToUpper(node), ".")
+	short = strings.Trim(notNetbios.ReplaceAllString(short, "-"), "-")
+	return cmp.Or(strings.Trim(short[:min(len(short), 15)], "-"), "PAI-STORAGE")
+}
+
+// samba describes the SMB server.
+func (m *manager) samba() fileserver.SMB {
+	s := fileserver.SMB{
+		Root: m.layout.root, StateDir: m.layout.state("samba"), RunDir: filepath.Join(m.run, "samba"), HomeProgram: []string{programFile, "make-home"},
+		NetbiosName: netbiosName(m.node), Workgroup: m.settings.Workgroup, MinProtocol: m.settings.SMBMinimum, Encryption: m.settings.SMBEncryption,
+		Shared: m.settings.SMBUser, UID: FileOwner, GID: FileOwner, Probe: probeUser,
+		Hidden: []string{".pai-storage"},
+	}
+	if m.settings.SecurityType == clusterconfig.ADS {
+		s.Domain = m.domain.describe(m.settings)
+		return s
+	}
+	for _, a := range m.known.Accounts {
+		if a.Admin {
+			s.Admins = append(s.Admins, a.Name)
+		}
+	}
+	return s
+}
+
+// programFile is this program, for Samba to call.
+const programFile = "/usr/bin/storage-manager"
+
+// applySMB brings the SMB server's configuration and accounts up to date. Samba reads both without cutting a connection; what only a new
+// process reads is rare.
+func (m *manager) applySMB() error {
+	s := m.samba()
+	for _, d := range s.Directories() {
+		if err := makeDirectory(d.Path, fs.FileMode(d.Mode), owner(d)); err != nil {
+			return err
+		}
+	}
+	accounts, refused, err := m.accounts(s)
+	if err != nil {
+		return err
+	}
+	m.refused = refused
+	s.Admins = withoutRefused(s.Admins, refused)
+	text, err := s.Config()
+	if err != nil {
+		return err
+	}
+	for _, file := range []struct {
+		path string
+		text []byte
+		mode fs.FileMode
+	}{
+		{"/etc/passwd", accounts.Passwd(), 0o644},
+		{"/etc/group", accounts.Group(), 0o644},
+		{"/etc/nsswitch.conf", []byte(nsswitch(s.Domain != nil)), 0o644},
+		{s.PasswordFile(), accounts.SMBPasswd(), 0o600},
+	} {
+		if err := replaceFile(file.path, file.text, file.mode); err != nil {
+			return err
+		}
+	}
+	if s.Domain != nil {
+		krb5, err := s.Krb5()
+		if err != nil {
+			return err
+		}
+		if err := replaceFile("/etc/krb5.conf", []byte(krb5), 0o644); err != nil {
+			return err
+		}
+	}
+	if text == m.smb.text {
+		return nil
+	}
+	if err := replaceFile(m.smb.config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	first := m.smb.text == ""
+	m.smb.text = text
+	if first {
+		return nil
+	}
+	m.log.Info("smb server: new configuration")
+	return m.smb.Signal(syscall.SIGHUP)
+}
+
+func owner(d fileserver.Directory) int {
+	if d.Shared {
+		return FileOwner
+	}
+	return 0
+}
+
+// accounts of the server itself: the shared user, the probe's, and, without a domain, the users'.
+func (m *manager) accounts(s fileserver.SMB) (fileserver.Accounts, []fileserver.Refused, error) {
+	var users []fileserver.Account
+	if s.Domain == nil {
+		for _, a := range m.known.Accounts {
+			users = append(users, a.Account)
+		}
+	}
+	shared := fileserver.Account{Name: s.Shared, Hash: fileserver.NTHash(string(m.settings.SMBPassword))}
+	probe := fileserver.Account{Name: s.Probe, Hash: fileserver.NTHash(m.probePassword)}
+	return fileserver.NewAccounts(shared, probe, FileOwner, FileOwner, m.layout.users(), users)
+}
+
+func withoutRefused(names []string, refused []fileserver.Refused) []string {
+	var good []string
+	for _, n := range names {
+		if !containsRefused(refused, n) {
+			good = append(good, n)
+		}
+	}
+	return good
+}
+
+func containsRefused(refused []fileserver.Refused, name string) bool {
+	for _, r := range refused {
+		if r.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func nsswitch(domain bool) string {
+	source := "files"
+	if domain {
+		source = "files winbind"
+	}
+	return fmt.Sprintf("passwd: %[1]s\ngroup: %[1]s\nhosts: files dns\n", source)
+}
+
+// replaceFile writes a file in one step, unless it has this content.
+func replaceFile(path string, text []byte, mode fs.FileMode) error {
+	now, err := os.ReadFile(path)
+	if err == nil && string(now) == string(text) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return renameio.WriteFile(path, text, mode)
+}
+
+// serveSMB runs the server, and what it needs in a domain.
+func (m *manager) serveSMB(ctx context.Context) error {
+	if m.settings.SecurityType == clusterconfig.ADS {
+		return m.serveDomain(ctx)
+	}
+	return proc.Keep(ctx, m.smb.Child)
+}
+
+// probeSMB logs in as a client would.
+func (m *manager) probeSMB(ctx context.Context) error {
+	return fileserver.SMBProbe{Address: "127.0.0.1:445", Share: fileserver.ProbeShare, User: probeUser, Password: m.probePassword}.Ask(ctx)
+}
+
+// smbClients asks Samba who is logged in.
+func (m *manager) smbClients(ctx context.Context) []ClientStatus {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	text, err := exec.CommandContext(ctx, "smbstatus", "--configfile="+m.smb.config, "--processes", "--json").Output()
+	if err != nil {
+		return nil
+	}
+	return parseSMBStatus(text)
+}
+
+// parseSMBStatus reads what "smbstatus --json" prints.
+func parseSMBStatus(text []byte) []ClientStatus {
+	var said struct {
+		Sessions map[string]struct {
+			Username string `json:"username"`
+			Machine  string `json:"remote_machine"`
+			Hostname string `json:"hostname"`
+			Dialect  string `json:"session_dialect"`
+		} `json:"sessions"`
+	}
+	if json.Unmarshal(text, &said) != nil {
+		return nil
+	}
+	var list []ClientStatus
+	for _, s := range said.Sessions {
+		if s.Username == probeUser {
+			continue
+		}
+		list = append(list, ClientStatus{Protocol: s.Dialect, Address: smbAddress(s.Hostname, s.Machine), User: s.Username})
+	}
+	return list
+}
+
+// smbAddress finds the address in "ipv4:10.0.0.2:40000".
+func smbAddress(texts ...string) netip.Addr {
+	for _, t := range texts {
+		_, rest, found := strings.Cut(t, ":")
+		if port, err := netip.ParseAddrPort(rest); found && err == nil {
+			return port.Addr()
+		}
+		if address, err := netip.ParseAddr(t); err == nil {
+			return address
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,339 @@
+package system
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// guide turns worker1 into the storage server as the guide has it, line by line; the edits are an administrator's.
+func (c *cluster) guide(t testing.TB) {
+	t.Helper()
+	c.status(t)
+	dir := filepath.Join(t.TempDir(), "cluster-configuration")
+	c.typed(t, "config", "pull", "-o", dir).mustSucceed(t, "config pull")
+	layout, services := filepath.Join(dir, "layout.yaml"), filepath.Join(dir, "services-configuration.yaml")
+	edit(t, layout, regexp.MustCompile(`(?s)(hostname: worker1\n.*?    pai-worker: "true"\n)`), "$1    pai-storage: \"true\"  # this line is newly added\n")
+	edit(t, services, regexp.MustCompile(`(?m)^# (storage-manager:)$`), "$1")
+	edit(t, services, regexp.MustCompile(`(?m)^#   (localpath|smbuser|smbpwd):`), "  $1:")
+	edit(t, services, regexp.MustCompile(`(?m)^#   (security-type|workgroup):`), "#  $1:")
+	c.typed(t, "service", "stop", "-n", "cluster-configuration", "storage-manager").mustSucceed(t, "service stop")
+	c.typed(t, "config", "push", "-p", dir, "-m", "service").mustSucceed(t, "config push")
+	c.typed(t, "service", "start", "-n", "cluster-configuration", "storage-manager").mustSucceed(t, "service start")
+}
+
+// typed runs a command of the guide, which has the program's older name.
+func (c *cluster) typed(t testing.TB, args ...string) result {
+	t.Helper()
+	return run(t, append(c.env, "KUBECONFIG="+c.last.Kubeconfig), filepath.Join(root(t), "bin", "paictl.py"), args...)
+}
+
+// edit replaces in a file, which must have what is replaced.
+func edit(t testing.TB, file string, from *regexp.Regexp, to string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !from.Match(text) {
+		t.Fatalf("%s lacks %s:\n%s", file, from, text)
+	}
+	if err := os.WriteFile(file, from.ReplaceAll(text, []byte(to)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// smbPassword is the one of the guide.
+const smbPassword = "smbpwd"
+
+// storageManager looks at the storage server as its clients see it.
+func (f *faultLab) storageManager(t *testing.T) {
+	t.Run("the guide's folders", func(t *testing.T) {
+		if got := f.on(t, "worker1", "stat -c '%n %u:%g %a' /share/data /share/users"); got != "/share/data 1000:1000 775\n/share/users 1000:1000 771\n" {
+			t.Errorf("they are\n%s", got)
+		}
+	})
+	f.mountBoth(t)
+	t.Run("what one writes another reads", func(t *testing.T) { f.acrossProtocols(t) })
+	t.Run("everybody's own folder", func(t *testing.T) { f.ownFolders(t) })
+	t.Run("refused", func(t *testing.T) { f.strangers(t) })
+	t.Run("no password is to be seen", func(t *testing.T) { f.passwordsHidden(t) })
+	t.Run("another configuration", func(t *testing.T) { f.reconfigured(t) })
+	t.Run("full disk", func(t *testing.T) { f.fullDisk(t) })
+	t.Run("kills", func(t *testing.T) { f.serverKills(t, map[bool]int{false: 3, true: 25}[soak()]) })
+}
+
+// mountBoth mounts the share data on worker2 by its own kernel: /mnt/nfs and /mnt/smb.
+func (f *faultLab) mountBoth(t *testing.T) {
+	t.Helper()
+	f.undo(t, "worker2", "umount -l /mnt/nfs /mnt/smb")
+	f.on(t, "worker2", "mkdir -p /mnt/nfs /mnt/smb; mount -t nfs --options nfsvers=4.1 10.0.0.1:/data/ /mnt/nfs")
+	f.on(t, "worker2", "mount -t cifs //10.0.0.1/data /mnt/smb -o hard,vers=3.1.1,username=smbuser,password="+smbPassword)
+	mounts := f.on(t, "worker2", "grep -E '/mnt/(nfs|smb)' /proc/mounts")
+	for _, want := range []string{"nfs4 rw", "vers=4.1", "cifs rw", "vers=3.1.1"} {
+		if !strings.Contains(mounts, want) {
+			t.Errorf("the mounts lack %q:\n%s", want, mounts)
+		}
+	}
+}
+
+func (f *faultLab) acrossProtocols(t *testing.T) {
+	f.on(t, "worker2", "rm -rf /mnt/smb/across; mkdir /mnt/smb/across; echo by SMB > /mnt/smb/across/smb; sync -f /mnt/smb/across/smb")
+	if got := f.on(t, "worker2", "cat /mnt/nfs/across/smb; echo by NFS >> /mnt/nfs/across/smb; echo by NFS > /mnt/nfs/across/nfs"); got != "by SMB\n" {
+		t.Errorf("NFS reads %q", got)
+	}
+	if got := f.on(t, "worker2", "cat /mnt/smb/across/nfs; echo by SMB >> /mnt/smb/across/nfs; cat /mnt/smb/across/smb"); got != "by NFS\nby SMB\nby NFS\n" {
+		t.Errorf("SMB reads %q", got)
+	}
+	f.declare(t, claim{name: "sm-data", source: nfs("/data"), options: version41})
+	f.bound(t, "sm-data")
+	job := task{storages: []string{"sm-data"}, command: "cd /mnt/sm-data/across && cat smb nfs && echo by a job > job && echo by a job >> smb"}
+	f.paictl(t, "job", "submit", "--wait", writeFile(t, "across.yaml", job.document(f.fresh("across")))).mustSucceed(t, "a job on the same files")
+	if got := f.on(t, "worker2", "cat /mnt/smb/across/job; tail -n 1 /mnt/smb/across/smb"); got != "by a job\nby a job\n" {
+		t.Errorf("SMB reads of the job's %q", got)
+	}
+	owners := f.on(t, "worker1", "cd /share/data/across; stat -c '%n %u:%g %a' . job nfs smb")
+	if owners != ". 1000:1000 775\njob 1000:1000 644\nnfs 1000:1000 644\nsmb 1000:1000 664\n" {
+		t.Errorf("owners and modes:\n%s", owners)
+	}
+}
+
+// ownFolders: with a password of their own users reach their own folder by SMB, which is the one that their jobs have.
+func (f *faultLab) ownFolders(t *testing.T) {
+	password := func(user, text string, flags ...string) result {
+		args := append([]string{"--user", user, "storage", "password", "--password-file", writeFile(t, "smb", text+"\n")}, flags...)
+		return f.paictl(t, args...)
+	}
+	f.asAdmin(t, "user", "create", "sm-bob", "--password-file", writeFile(t, "bob", "bob-the-builder\n"))
+	t.Cleanup(func() { f.asAdmin(t, "user", "delete", "--yes", "sm-bob") })
+	f.signIn(t, "sm-bob", "bob-the-builder")
+	f.signIn(t, "alice", alicePassword)
+	password("alice", "alice-by-smb").mustSucceed(t, "alice's SMB password")
+	password("sm-bob", "bob-by-smb").mustSucceed(t, "bob's SMB password")
+	password("sm-bob", "mine-now", "--user-name", "alice").mustRefuse(t, "bob sets alice's", 3, "not allowed")
+	password("alice", "short").mustRefuse(t, "a short one", 1, "password")
+	mount := func(share, user, secret string) string {
+		return f.on(t, "worker2", fmt.Sprintf("mkdir -p /mnt/h; mount -t cifs //10.0.0.1/%s /mnt/h -o vers=3.1.1,username=%s,password=%s 2>&1 && echo MOUNTED; true", share, user, secret))
+	}
+	f.undo(t, "worker2", "umount /mnt/h")
+	eventually(t, 20*time.Second, "alice's account is on the server", func() bool { return strings.Contains(mount("home", "alice", "alice-by-smb"), "MOUNTED") })
+	f.on(t, "worker2", "echo private > /mnt/h/by-smb && umount /mnt/h")
+	eventually(t, 20*time.Second, "bob's account is on the server", func() bool { return strings.Contains(mount("home", "sm-bob", "bob-by-smb"), "MOUNTED") })
+	if seen := f.on(t, "worker2", "ls -A /mnt/h; ls /mnt/h/../alice 2>&1; umount /mnt/h"); strings.Contains(seen, "by-smb") {
+		t.Errorf("bob's home shows %q", seen)
+	}
+	for what, out := range map[string]string{
+		"bob and the share users":  mount("users", "sm-bob", "bob-by-smb"),
+		"bob and the share root":   mount("root", "sm-bob", "bob-by-smb"),
+		"alice, by bob's password": mount("home", "alice", "bob-by-smb"),
+		"alice, by her other one":  mount("home", "alice", alicePassword),
+		"the shared account":       mount("home", "smbuser", smbPassword),
+	} {
+		if !strings.Contains(out, "Permission denied") {
+			t.Errorf("%s: %q", what, out)
+		}
+	}
+	f.declare(t, claim{name: "sm-home", source: nfs("/users"), options: version41, labels: `share: "false"`})
+	f.bound(t, "sm-home")
+	job := task{storages: []string{"sm-home"}, command: "cat /mnt/sm-home/by-smb && echo by a job >> /mnt/sm-home/by-smb"}
+	f.paictl(t, "--user", "alice", "job", "submit", "--wait", writeFile(t, "own.yaml", job.document(f.fresh("own-folder")))).mustSucceed(t, "alice's job in the same folder")
+	if got := f.on(t, "worker1", "cd /share/users/alice; stat -c '%U:%u:%a' . ; cat by-smb"); !strings.HasSuffix(got, ":1000:700\nprivate\nby a job\n") {
+		t.Errorf("alice's folder on the server: %q", got)
+	}
+	f.paictl(t, "--user", "alice", "storage", "password", "--remove").mustSucceed(t, "removal")
+	eventually(t, 20*time.Second, "alice's account is gone", func() bool { return strings.Contains(mount("home", "alice", "alice-by-smb"), "Permission denied") })
+}
+
+// strangers tries what must not work. The rest of the refusals of SMB is tested beside its configuration.
+func (f *faultLab) strangers(t *testing.T) {
+	cases := []struct{ name, command, want string }{
+		{"SMB without a name", "mount -t cifs //10.0.0.1/data /mnt/x -o vers=3.1.1,guest", "Permission denied"},
+		{"SMB with a wrong password", "mount -t cifs //10.0.0.1/data /mnt/x -o vers=3.1.1,username=smbuser,password=wrong", "Permission denied"},
+		{"SMB with a name that nobody has", "mount -t cifs //10.0.0.1/data /mnt/x -o vers=3.1.1,username=mallory,password=" + smbPassword, "Permission denied"},
+		{"SMB 2.1", "mount -t cifs //10.0.0.1/data /mnt/x -o vers=2.1,username=smbuser,password=" + smbPassword, "mount error"},
+		{"SMB 1", "mount -t cifs //10.0.0.1/data /mnt/x -o vers=1.0,username=smbuser,password=" + smbPassword, "mount error"},
+		{"the administrators' share", "mount -t cifs //10.0.0.1/root /mnt/x -o vers=3.1.1,username=smbuser,password=" + smbPassword, "Permission denied"},
+		{"NFS 4.0", "mount -t nfs -o nfsvers=4.0,soft,timeo=30,retrans=1 10.0.0.1:/data /mnt/x", "Protocol not supported"},
+		{"NFS 3", "timeout 20 mount -t nfs -o nfsvers=3,nolock,soft,timeo=30,retrans=1 10.0.0.1:/data /mnt/x", ""},
+		{"the server's own state by NFS", "mount -t nfs -o nfsvers=4.1 10.0.0.1:/.pai-storage /mnt/x", "No such file"},
+		{"out of an export", "mount -t nfs -o nfsvers=4.1 10.0.0.1:/data/../users /mnt/x", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			out := f.on(t, "worker2", "mkdir -p /mnt/x; "+c.command+" 2>&1 && echo MOUNTED; ls /mnt/x; umount /mnt/x 2>/dev/null; true")
+			if strings.Contains(out, "MOUNTED") && c.name != "out of an export" || !strings.Contains(out, c.want) {
+				t.Errorf("it says %q, which lacks %q", out, c.want)
+			}
+		})
+	}
+	t.Run("NFS from a machine that is no node", func(t *testing.T) {
+		supervisor := fmt.Sprint(f.status(t).pid("supervisor"))
+		r := run(t, []string{envProbe + "=10.0.0.254"}, "nsenter", "--target", supervisor, "--net", os.Args[0])
+		if !strings.Contains(r.out, "NFS4ERR") {
+			t.Errorf("it was served, or the server was not reached: %+v", r)
+		}
+	})
+	t.Run("a link out of a share by SMB", func(t *testing.T) {
+		out := f.on(t, "worker2", "ln -sf /share/.pai-storage /mnt/nfs/out; ln -sf ../users /mnt/nfs/up; ls /mnt/smb/out /mnt/smb/up 2>&1; rm /mnt/nfs/out /mnt/nfs/up")
+		if strings.Contains(out, "samba") || strings.Count(out, "cannot access") != 2 {
+			t.Errorf("through a link one sees %q", out)
+		}
+	})
+}
+
+// fresh is a name that no job has had: names are taken for ever, and PAI_TEST_CLUSTER may name a cluster where these tests ran before.
+func (f *faultLab) fresh(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().Unix()) }
+
+// passwordsHidden looks where passwords like to be.
+func (f *faultLab) passwordsHidden(t *testing.T) {
+	const secret = "Xq7-not-in-clear"
+	f.changeServices(t, regexp.MustCompile(`smbpwd: .*`), "smbpwd: "+secret)
+	t.Cleanup(func() { f.changeServices(t, regexp.MustCompile(`smbpwd: .*`), "smbpwd: "+smbPassword) })
+	for name, text := range map[string]string{
+		"ConfigMaps":  f.kubectl(t, "get", "configmaps", "-A", "-o", "yaml").out,
+		"pods":        f.kubectl(t, "get", "pods", "-A", "-o", "yaml").out,
+		"events":      f.kubectl(t, "get", "events", "-A", "-o", "yaml").out,
+		"logs":        f.typed(t, "service", "logs", "-n", "storage-manager").out,
+		"settings":    f.typed(t, "config", "show", "--origin", "--output", "json").out,
+		"processes":   f.on(t, "worker1", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' ' '"),
+		"SMB's files": f.on(t, "worker1", "pid=$(pidof storage-manager); grep -r "+secret+" /proc/$pid/root/run/pai-storage /share/.pai-storage; true"),
+	} {
+		if strings.Contains(text, secret) || text == "" && name != "SMB's files" {
+			t.Errorf("%s: the password is there, or nothing is (%d bytes)", name, len(text))
+		}
+	}
+	// It is the password all the same.
+	f.on(t, "worker2", "mkdir -p /mnt/x; mount -t cifs //10.0.0.1/data /mnt/x -o vers=3.1.1,username=smbuser,password="+secret+" && umount /mnt/x")
+}
+
+// changeServices edits services-configuration.yaml, pushes it and refreshes the storage manager.
+func (c *cluster) changeServices(t testing.TB, from *regexp.Regexp, to string) result {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "configuration")
+	c.typed(t, "config", "pull", "-o", dir).mustSucceed(t, "config pull")
+	edit(t, filepath.Join(dir, "services-configuration.yaml"), from, to)
+	if r := c.typed(t, "config", "push", "-p", dir); r.code != 0 {
+		return r
+	}
+	return c.typed(t, "service", "refresh", "-n", "storage-manager").mustSucceed(t, "service refresh")
+}
+
+// reconfigured lets another network in, while somebody works on a mount.
+func (f *faultLab) reconfigured(t *testing.T) {
+	probe := func() string {
+		return run(t, []string{envProbe + "=10.0.0.254"}, "nsenter", "--target", fmt.Sprint(f.status(t).pid("supervisor")), "--net", os.Args[0]).out
+	}
+	before := f.on(t, "worker1", "pidof ganesha.nfsd")
+	f.changeServices(t, regexp.MustCompile(`(?m)^  smbuser:`), "  nfs-allowed-clients: [10.0.0.254]\n  smbuser:")
+	eventually(t, 20*time.Second, "the machine that was let in is served", func() bool { return probe() == "<nil>\n" })
+	f.changeServices(t, regexp.MustCompile(`(?m)^  nfs-allowed-clients: .*\n`), "")
+	eventually(t, 20*time.Second, "and is not any more", func() bool { return strings.Contains(probe(), "NFS4ERR") })
+	if after := f.on(t, "worker1", "pidof ganesha.nfsd"); after != before {
+		t.Errorf("the NFS server was started anew for it: %s, then %s", before, after)
+	}
+	if r := f.changeServices(t, regexp.MustCompile(`(?m)^  localpath: .*`), "  localpath: share"); r.code == 0 || !strings.Contains(r.err, "services-configuration.yaml:") || !strings.Contains(r.err, "^") {
+		t.Errorf("a wrong configuration was pushed, or its place is not told: %+v", r)
+	}
+}
+
+// fullDisk fills the disk: who writes is told, who reads is served, and nothing is restarted.
+func (f *faultLab) fullDisk(t *testing.T) {
+	before := f.on(t, "worker1", "pidof ganesha.nfsd")
+	f.undo(t, "worker1", "rm -f /share/fill")
+	f.on(t, "worker1", "free=$(df --output=avail -B1M /share | tail -n 1); fallocate -l $((free - 8))M /share/fill")
+	for _, mount := range []string{"nfs", "smb"} {
+		out := f.on(t, "worker2", fmt.Sprintf("dd if=/dev/zero of=/mnt/%[1]s/big bs=1M count=64 conv=fsync 2>&1; rm -f /mnt/%[1]s/big; ls /mnt/%[1]s/across", mount))
+		if !strings.Contains(out, "No space left") || !strings.Contains(out, "job\n") {
+			t.Errorf("%s on a full disk: %s", mount, out)
+		}
+	}
+	f.on(t, "worker1", "rm -f /share/fill")
+	f.on(t, "worker2", "echo again > /mnt/nfs/again && echo again > /mnt/smb/again && rm /mnt/nfs/again")
+	if after := f.on(t, "worker1", "pidof ganesha.nfsd"); after != before {
+		t.Errorf("the NFS server was started anew: %s, then %s", before, after)
+	}
+}
+
+// appender writes numbered lines to a file that stays open, each one synced, and opens it anew for that. A line of its log is the number, how
+// often the sync was told to try again, and the milliseconds until the line was safe.
+const appender = `#!/bin/bash
+f=$1 log=$2
+: > "$log"; exec 3>>"$f" || exit 1
+for ((i = 1; ; i++)); do
+	[ -e "$log.stop" ] && { echo done >> "$log"; exit; }
+	start=${EPOCHREALTIME/./} again=0
+	echo "line $i" >&3 || { echo "ERROR write $i" >> "$log"; exit 1; }
+	until said=$(sync -d "$f" 2>&1); do
+		case $said in *"Resource temporarily unavailable"*) again=$((again + 1)); sleep 0.1 ;; *) echo "ERROR sync $i: $said" >> "$log"; exit 1 ;; esac
+	done
+	echo "$i $again $(((${EPOCHREALTIME/./} - start) / 1000))" >> "$log"
+done
+`
+
+// serverKills kills the NFS and the SMB server again and again under two clients that write.
+func (f *faultLab) serverKills(t *testing.T, times int) {
+	f.on(t, "worker2", "rm -f /root/kill-*; cat > /root/appender <<'END'\n"+appender+"END")
+	start := func(mount string) {
+		f.on(t, "worker2", fmt.Sprintf("rm -f /mnt/nfs/kill-%[1]s; setsid bash /root/appender /mnt/%[1]s/kill-%[1]s /root/kill-%[1]s >/root/kill-%[1]s.err 2>&1 </dev/null &", mount))
+	}
+	f.undo(t, "worker2", "touch /root/kill-nfs.stop /root/kill-smb.stop")
+	start("nfs")
+	start("smb")
+	lines := func(mount string) int {
+		n, _ := strconv.Atoi(strings.TrimSpace(f.on(t, "worker2", "grep -c '^[0-9]' /root/kill-"+mount+"; true")))
+		return n
+	}
+	for _, mount := range []string{"nfs", "smb"} {
+		eventually(t, 30*time.Second, mount+" writes", func() bool { return lines(mount) > 3 })
+	}
+	for i := range times {
+		for mount, program := range map[string]string{"nfs": "ganesha.nfsd", "smb": "smbd"} {
+			before := lines(mount)
+			f.on(t, "worker1", "pkill -9 "+program)
+			eventually(t, 60*time.Second, fmt.Sprintf("%s writes again after kill %d", mount, i+1), func() bool { return lines(mount) > before+10 })
+		}
+	}
+	f.on(t, "worker2", "touch /root/kill-nfs.stop /root/kill-smb.stop")
+	for _, mount := range []string{"nfs", "smb"} {
+		f.nothingLost(t, mount, times)
+	}
+}
+
+// nothingLost compares what was acknowledged with what is there, and tells how long the client stood still.
+func (f *faultLab) nothingLost(t *testing.T, mount string, kills int) {
+	t.Helper()
+	eventually(t, 60*time.Second, mount+" ends", func() bool {
+		return strings.Contains(f.on(t, "worker2", "tail -n 1 /root/kill-"+mount), "done")
+	})
+	log := f.on(t, "worker2", "cat /root/kill-"+mount)
+	if strings.Contains(log, "ERROR") {
+		t.Fatalf("%s: %s", mount, log[strings.Index(log, "ERROR"):])
+	}
+	written, told, again := 0, []int{}, 0
+	for line := range strings.Lines(log) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		written++
+		ms, _ := strconv.Atoi(fields[2])
+		retries, _ := strconv.Atoi(fields[1])
+		again += retries
+		told = append(told, ms)
+	}
+	got := f.on(t, "worker1", fmt.Sprintf(`awk '$2 == last + 1 {last++; next} {bad++} END {print last + 0, bad + 0}' /share/data/kill-%s`, mount))
+	var there, wrong int
+	if _, err := fmt.Sscan(got, &there, &wrong); err != nil || there < written || wrong > 0 {
+		t.Errorf("%s: %d lines were acknowledged; on the disk are %d in a row, and %d others", mount, written, there, wrong)
+	}
+	slices.Sort(told)
+	stalls := told[max(0, len(told)-kills):] // the longest: one for each kill
+	t.Logf("%s: %d kills, %d lines, none lost; until a client writes again: median %.1f s, at worst %.1f s; a sync was told to try again %d times",
+		mount, kills, written, float64(stalls[len(stalls)/2])/1000, float64(stalls[len(stalls)-1])/1000, again)
+}
