@@ -7,10 +7,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // document is a parsed file.
@@ -36,20 +35,10 @@ type value struct {
 }
 
 // parse reads one file; nil, with a fault, when it is no YAML.
-func parse(name string, text []byte, faults *Faults) (d *document) {
-	d = &document{name: name, lines: strings.Split(string(text), "\n"), faults: faults, anchors: map[string]ast.Node{}}
-	defer func() { // the YAML library panics on some input that is none
-		if recover() != nil {
-			faults.add(Fault{File: name, Text: "not YAML"})
-			d = nil
-		}
-	}()
-	switch {
-	case len(text) > maxFile:
+func parse(name string, text []byte, faults *Faults) *document {
+	d := &document{name: name, lines: strings.Split(string(text), "\n"), faults: faults, anchors: map[string]ast.Node{}}
+	if len(text) > maxFile {
 		faults.add(Fault{File: name, Text: fmt.Sprintf("larger than %d KiB", maxFile>>10)})
-		return nil
-	case tooDeep(text):
-		faults.add(Fault{File: name, Text: "nested too deeply"})
 		return nil
 	}
 	for i, line := range d.lines {
@@ -58,17 +47,15 @@ func parse(name string, text []byte, faults *Faults) (d *document) {
 			return nil
 		}
 	}
-	file, err := parser.Parse(lexer.Tokenize(string(text)), 0)
+	file, err := yamltext.Parse(text)
 	if err != nil {
-		d.syntax(err)
+		d.unreadable(err)
 		return nil
 	}
 	var bodies []ast.Node
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			if _, comment := doc.Body.(*ast.CommentGroupNode); !comment {
-				bodies = append(bodies, doc.Body)
-			}
+	for _, body := range file.Bodies {
+		if _, comment := body.(*ast.CommentGroupNode); !comment {
+			bodies = append(bodies, body)
 		}
 	}
 	if len(bodies) > 1 {
@@ -79,11 +66,11 @@ func parse(name string, text []byte, faults *Faults) (d *document) {
 		d.root = value{place: place{doc: d}}
 		return d
 	}
-	ast.Walk(visitor(func(n ast.Node) {
+	yamltext.Visit(bodies[0], func(n ast.Node) {
 		if a, ok := n.(*ast.AnchorNode); ok && a.Name != nil && a.Name.GetToken() != nil {
 			d.anchors[a.Name.GetToken().Value] = a.Value
 		}
-	}), bodies[0])
+	})
 	d.root = value{place: d.at(bodies[0]), node: bodies[0]}
 	if !d.root.isMapping() {
 		d.root.fault("expected a mapping: key: value")
@@ -92,47 +79,14 @@ func parse(name string, text []byte, faults *Faults) (d *document) {
 	return d
 }
 
-type visitor func(ast.Node)
-
-// Visit implements [ast.Visitor].
-func (v visitor) Visit(n ast.Node) ast.Visitor {
-	v(n)
-	return v
-}
-
-// tooDeep bounds the recursion of the YAML parser.
-func tooDeep(text []byte) bool {
-	const most = 64
-	depth, indents := 0, 0
-	for i, b := range text {
-		switch {
-		case b == '[' || b == '{':
-			depth++
-		case b == ']' || b == '}':
-			depth = max(depth-1, 0)
-		case b == '\n':
-			indents = 0
-		case (b == '-' || b == '?' || b == ':') && i+1 < len(text) && text[i+1] == ' ':
-			indents++
-		}
-		if depth > most || indents > most {
-			return true
-		}
-	}
-	return false
-}
-
-// quoted is what a message of the YAML library quotes from the file, which may be part of a password.
-var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:\\[^']*'?|[^\[\]{},\t'\\])'`)
-
-func (d *document) syntax(err error) {
-	var at yaml.Error
-	if errors.As(err, &at) && at.GetToken() != nil {
-		p := at.GetToken().Position
-		place{d, p.Line, p.Column}.fault("%s", quoted.ReplaceAllString(at.GetMessage(), "…"))
+// unreadable notes why a file is no YAML.
+func (d *document) unreadable(err error) {
+	var syntax *yamltext.SyntaxError
+	if errors.As(err, &syntax) && syntax.Line > 0 {
+		place{d, syntax.Line, syntax.Column}.fault("%s", syntax.Message)
 		return
 	}
-	d.faults.add(Fault{File: d.name, Text: "not YAML"})
+	d.faults.add(Fault{File: d.name, Text: err.Error()})
 }
 
 func (d *document) at(n ast.Node) place {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // secretKeys are the ends of keys whose values are passwords, in lower case and without '-' and '_'.
@@ -63,7 +65,7 @@ func remaining(name string, public []byte, faults *Faults) {
 	if d == nil || d.root.node == nil {
 		return
 	}
-	ast.Walk(visitor(func(n ast.Node) {
+	yamltext.Visit(d.root.node, func(n ast.Node) {
 		pair, ok := n.(*ast.MappingValueNode)
 		if !ok || pair.Key == nil || pair.Key.GetToken() == nil || !keyOfSecret.MatchString(pair.Key.GetToken().Value) {
 			return
@@ -78,7 +80,7 @@ func remaining(name string, public []byte, faults *Faults) {
 			}
 		}
 		v.fault("%s is a password: write it on one line of its own, after its key", v.key)
-	}), d.root.node)
+	})
 }
 
 // Join puts passwords back into what [Split] left.

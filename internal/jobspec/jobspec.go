@@ -20,17 +20,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // MaxSize is the size of the largest document that is read.
@@ -55,72 +52,22 @@ func Parse(source []byte) (pai.JobSpec, error) {
 }
 
 // parseYAML returns the root of the document, and all its tokens, comments included.
-func parseYAML(source []byte) (tokens token.Tokens, root ast.Node, err error) {
-	defer func() { // the YAML library panics on some input that is none
-		if recover() != nil {
-			root, err = nil, pai.Errorf(pai.InvalidParametersError, "not YAML")
-		}
-	}()
+func parseYAML(source []byte) (token.Tokens, ast.Node, error) {
 	if len(source) > MaxSize {
 		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is larger than %d KiB", MaxSize>>10)
 	}
-	if tooDeep(source) {
+	file, err := yamltext.Parse(source)
+	switch {
+	case errors.Is(err, yamltext.ErrTooDeep):
 		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is nested too deeply")
-	}
-	tokens = lexer.Tokenize(string(source))
-	file, err := parser.Parse(tokens, 0)
-	if err != nil {
-		return nil, nil, syntaxError(err)
-	}
-	var bodies []ast.Node
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			bodies = append(bodies, doc.Body)
-		}
-	}
-	switch len(bodies) {
-	case 0:
+	case err != nil:
+		return nil, nil, pai.Errorf(pai.InvalidParametersError, "%v", err)
+	case len(file.Bodies) == 0:
 		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is empty")
-	case 1:
-		return tokens, bodies[0], nil
+	case len(file.Bodies) > 1:
+		return nil, nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(file.Bodies))
 	}
-	return nil, nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(bodies))
-}
-
-// tooDeep bounds the recursion of the YAML parser: real job documents nest a dozen levels.
-func tooDeep(source []byte) bool {
-	const most = 64
-	depth, indents := 0, 0
-	for i, b := range source {
-		switch {
-		case b == '[' || b == '{':
-			depth++
-		case b == ']' || b == '}':
-			depth = max(depth-1, 0)
-		case b == '\n':
-			indents = 0
-		case (b == '-' || b == '?' || b == ':') && i+1 < len(source) && source[i+1] == ' ':
-			indents++ // "- - - -" nests as well
-		}
-		if depth > most || indents > most {
-			return true
-		}
-	}
-	return false
-}
-
-// quotedText is what a message of the YAML library quotes from the document, which may be a part of a secret. Brackets and commas are its
-// own words.
-var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:\\[^']*'?|[^\[\]{},\t'\\])'`)
-
-// syntaxError says where a document is no YAML, and why, without any of its text.
-func syntaxError(err error) error {
-	var at yaml.Error
-	if errors.As(err, &at) && at.GetToken() != nil {
-		p := at.GetToken().Position
-		return pai.Errorf(pai.InvalidParametersError, "line %d, column %d: %s", p.Line, p.Column, quotedText.ReplaceAllString(at.GetMessage(), "…"))
-	}
-	return pai.Errorf(pai.InvalidParametersError, "not YAML")
+	return file.Tokens, file.Bodies[0], nil
 }
 
 // reader walks a document and collects its faults.
@@ -141,7 +88,7 @@ type fault struct {
 // newReader finds the anchors of a document and the secrets in it, and refuses aliases that mix secrets with the rest.
 func newReader(root ast.Node) *reader {
 	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}}
-	visitAll(root, func(n ast.Node) {
+	yamltext.Visit(root, func(n ast.Node) {
 		a, ok := n.(*ast.AnchorNode)
 		if !ok || a.Name == nil || a.Name.GetToken() == nil {
 			return
@@ -188,21 +135,6 @@ func (r *reader) fault(n ast.Node, path, format string, args ...any) {
 		f.text = fmt.Sprintf("line %d, column %d: %s", f.line, f.column, f.text)
 	}
 	r.faults = append(r.faults, f)
-}
-
-// visitAll calls visit for a node and everything in it. Aliases are visited, and not followed.
-func visitAll(n ast.Node, visit func(ast.Node)) {
-	if n != nil {
-		ast.Walk(visitor(visit), n)
-	}
-}
-
-type visitor func(ast.Node)
-
-// Visit implements [ast.Visitor].
-func (v visitor) Visit(n ast.Node) ast.Visitor {
-	v(n)
-	return v
 }
 
 // resolve follows anchors, aliases and tags to the value itself.

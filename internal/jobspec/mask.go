@@ -3,13 +3,12 @@ package jobspec
 import (
 	"bytes"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // mask is what stands for a secret.
@@ -28,7 +27,7 @@ func masked(source []byte, tokens token.Tokens, secrets []ast.Node) ([]byte, err
 	if !ok {
 		return nil, errMask()
 	}
-	where, ok := spans(source, tokens)
+	where, ok := yamltext.Spans(source, tokens)
 	if !ok {
 		return nil, errMask()
 	}
@@ -39,14 +38,14 @@ func masked(source []byte, tokens token.Tokens, secrets []ast.Node) ([]byte, err
 		case visible:
 			continue
 		case begins:
-			out.Write(source[at:s.start])
+			out.Write(source[at:s.Start])
 			out.WriteString(`"` + mask + `"`)
 		case belongs:
 			if roles[i-1] == visible { // a comment between the parts of a secret
-				out.Write(source[at:s.start])
+				out.Write(source[at:s.Start])
 			}
 		}
-		at = s.end
+		at = s.End
 	}
 	out.Write(source[at:])
 	if !isMasked(out.Bytes(), tokens, roles, len(secrets)) {
@@ -78,7 +77,7 @@ func rolesOf(tokens token.Tokens, secrets []ast.Node) ([]tokenRole, bool) {
 	roles := make([]tokenRole, len(tokens))
 	for _, secret := range secrets {
 		first, last := len(tokens), -1
-		for _, t := range tokensOf(secret) {
+		for _, t := range yamltext.TokensOf(secret) {
 			i, known := index[t]
 			if !known {
 				return nil, false
@@ -96,70 +95,6 @@ func rolesOf(tokens token.Tokens, secrets []ast.Node) ([]tokenRole, bool) {
 		roles[first] = begins
 	}
 	return roles, true
-}
-
-// tokensOf returns the tokens of a scalar.
-func tokensOf(n ast.Node) []*token.Token {
-	var found []*token.Token
-	visitAll(n, func(n ast.Node) {
-		switch v := n.(type) {
-		case nil:
-			return
-		case *ast.AnchorNode:
-			found = append(found, v.Start)
-		case *ast.AliasNode:
-			found = append(found, v.Start)
-		case *ast.TagNode:
-			found = append(found, v.Start)
-		case *ast.LiteralNode:
-			found = append(found, v.Start)
-		default:
-			found = append(found, n.GetToken())
-		}
-	})
-	return found
-}
-
-// span is a part of the source.
-type span struct{ start, end int }
-
-// spans finds the tokens in the source, from the first visible character of each to behind its last. What the lexer says about positions
-// counts characters and misses some; its texts are complete but for white space. False when they are not.
-func spans(source []byte, tokens token.Tokens) ([]span, bool) {
-	where := make([]span, len(tokens))
-	at := 0
-	for i, t := range tokens {
-		s := span{-1, -1}
-		for _, want := range t.Origin {
-			if isSpace(want) {
-				continue
-			}
-			at = skipSpace(source, at)
-			got, size := utf8.DecodeRune(source[at:])
-			if size == 0 || got != want {
-				return nil, false
-			}
-			if s.start < 0 {
-				s.start = at
-			}
-			at += size
-			s.end = at
-		}
-		if s.start < 0 { // the text of an empty block
-			s = span{at, at}
-		}
-		where[i] = s
-	}
-	return where, skipSpace(source, at) == len(source)
-}
-
-func isSpace(c rune) bool { return strings.ContainsRune(" \t\r\n", c) }
-
-func skipSpace(source []byte, at int) int {
-	for at < len(source) && isSpace(rune(source[at])) {
-		at++
-	}
-	return at
 }
 
 // isMasked reads a masked document again: it must have the tokens of its source but for the secrets, and all secrets must be the mask.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 const unmasked = "# top\nsecrets:\n  a: 'one # two' # why\n  b: |\n    three\nname: x\n"
@@ -53,11 +55,11 @@ func TestIsMasked(t *testing.T) {
 
 func TestSpansWantEveryCharacter(t *testing.T) {
 	tokens, _ := rolesIn(t, unmasked)
-	if _, ok := spans([]byte(unmasked), tokens); !ok {
+	if _, ok := yamltext.Spans([]byte(unmasked), tokens); !ok {
 		t.Fatal("the tokens are not found")
 	}
 	for _, other := range []string{unmasked + "z", strings.Replace(unmasked, "three", "threee", 1), strings.TrimSuffix(unmasked, "x\n"), ""} {
-		if _, ok := spans([]byte(other), tokens); ok {
+		if _, ok := yamltext.Spans([]byte(other), tokens); ok {
 			t.Errorf("the tokens are found in another text:\n%s", other)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // Rename returns the document with another job name and everything else as it stands, comments included: one
@@ -16,7 +17,7 @@ import (
 func Rename(document []byte, name pai.JobName) ([]byte, error) {
 	file, err := parser.ParseBytes(document, parser.ParseComments)
 	if err != nil {
-		return nil, fmt.Errorf("job document: %w", syntaxError(err))
+		return nil, fmt.Errorf("job document: %w", yamltext.Syntax(err))
 	}
 	path, err := yaml.PathString("$.name")
 	if err != nil {

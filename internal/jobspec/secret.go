@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // secretNodes says where a document holds secrets.
@@ -71,7 +73,7 @@ func (r *reader) refuseAliases(root ast.Node) {
 	secret := nodesIn(r.secrets.roots)
 	masked := nodesIn(r.secrets.values)
 	exposes := r.anchorsAround(secret)
-	visitAll(root, func(n ast.Node) {
+	yamltext.Visit(root, func(n ast.Node) {
 		alias, ok := n.(*ast.AliasNode)
 		if !ok {
 			return
@@ -97,7 +99,7 @@ func (r *reader) refuseAliases(root ast.Node) {
 func (r *reader) anchorsAround(secret map[ast.Node]bool) map[*ast.AnchorNode]bool {
 	found := map[*ast.AnchorNode]bool{}
 	for _, anchor := range r.anchors {
-		visitAll(anchor, func(n ast.Node) {
+		yamltext.Visit(anchor, func(n ast.Node) {
 			if secret[n] {
 				found[anchor] = true
 			}
@@ -110,7 +112,7 @@ func (r *reader) anchorsAround(secret map[ast.Node]bool) map[*ast.AnchorNode]boo
 func nodesIn(nodes []ast.Node) map[ast.Node]bool {
 	found := map[ast.Node]bool{}
 	for _, n := range nodes {
-		visitAll(n, func(n ast.Node) {
+		yamltext.Visit(n, func(n ast.Node) {
 			if n != nil {
 				found[n] = true
 			}

@@ -1,0 +1,188 @@
+// Package yamltext parses YAML so that what is found can be pointed at, and replaced, in the source.
+//
+// Use it to read what people write. Its rules:
+//
+//   - Positions are those of the source, in bytes: the YAML library's own count characters and miss some.
+//   - Errors quote nothing of the source, which may hold secrets.
+//   - No input makes it panic, or recurse without end.
+//
+// Example:
+//
+//	doc, err := yamltext.Parse(source)
+//	// err: "line 3, column 1: unexpected key name"
+package yamltext
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// ErrTooDeep is nesting that no document of people has.
+var ErrTooDeep = errors.New("nested too deeply")
+
+// SyntaxError says where a source is no YAML, and why.
+type SyntaxError struct {
+	Line, Column int // 0 when the place is not known
+	Message      string
+}
+
+func (e *SyntaxError) Error() string {
+	if e.Line == 0 {
+		return e.Message
+	}
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
+}
+
+// File is a parsed source.
+type File struct {
+	Tokens token.Tokens // all, comments included
+	Bodies []ast.Node   // of the documents that are not empty
+}
+
+// Parse reads a source. Its error is a *SyntaxError or ErrTooDeep.
+func Parse(source []byte, options ...parser.Option) (file *File, err error) {
+	defer func() { // the YAML library panics on some input that is none
+		if recover() != nil {
+			file, err = nil, &SyntaxError{Message: "not YAML"}
+		}
+	}()
+	if tooDeep(source) {
+		return nil, ErrTooDeep
+	}
+	tokens := lexer.Tokenize(string(source))
+	parsed, err := parser.Parse(tokens, 0, options...)
+	if err != nil {
+		return nil, Syntax(err)
+	}
+	file = &File{Tokens: tokens}
+	for _, doc := range parsed.Docs {
+		if doc.Body != nil {
+			file.Bodies = append(file.Bodies, doc.Body)
+		}
+	}
+	return file, nil
+}
+
+// tooDeep bounds the recursion of the YAML parser: real documents nest a dozen levels.
+func tooDeep(source []byte) bool {
+	const most = 64
+	depth, indents := 0, 0
+	for i, b := range source {
+		switch {
+		case b == '[' || b == '{':
+			depth++
+		case b == ']' || b == '}':
+			depth = max(depth-1, 0)
+		case b == '\n':
+			indents = 0
+		case (b == '-' || b == '?' || b == ':') && i+1 < len(source) && source[i+1] == ' ':
+			indents++ // "- - - -" nests as well
+		}
+		if depth > most || indents > most {
+			return true
+		}
+	}
+	return false
+}
+
+// quotedText is what a message of the YAML library quotes from the document, which may be a part of a secret. Brackets and commas are its
+// own words.
+var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:\\[^']*'?|[^\[\]{},\t'\\])'`)
+
+// Syntax turns an error of the YAML library into one that quotes nothing.
+func Syntax(err error) *SyntaxError {
+	var at yaml.Error
+	if errors.As(err, &at) && at.GetToken() != nil {
+		p := at.GetToken().Position
+		return &SyntaxError{p.Line, p.Column, quotedText.ReplaceAllString(at.GetMessage(), "…")}
+	}
+	return &SyntaxError{Message: "not YAML"}
+}
+
+// Visit calls visit for a node and everything in it. Aliases are visited, and not followed.
+func Visit(n ast.Node, visit func(ast.Node)) {
+	if n != nil {
+		ast.Walk(visitor(visit), n)
+	}
+}
+
+type visitor func(ast.Node)
+
+// Visit implements [ast.Visitor].
+func (v visitor) Visit(n ast.Node) ast.Visitor {
+	v(n)
+	return v
+}
+
+// TokensOf returns the tokens of a node and everything in it, in no order.
+func TokensOf(n ast.Node) []*token.Token {
+	var found []*token.Token
+	Visit(n, func(n ast.Node) {
+		switch v := n.(type) {
+		case nil:
+			return
+		case *ast.AnchorNode:
+			found = append(found, v.Start)
+		case *ast.AliasNode:
+			found = append(found, v.Start)
+		case *ast.TagNode:
+			found = append(found, v.Start)
+		case *ast.LiteralNode:
+			found = append(found, v.Start)
+		default:
+			found = append(found, n.GetToken())
+		}
+	})
+	return found
+}
+
+// Span is a part of a source, in bytes.
+type Span struct{ Start, End int }
+
+// Spans finds the tokens in the source, from the first visible character of each to behind its last. What the lexer says about positions
+// counts characters and misses some; its texts are complete but for white space. False when they are not.
+func Spans(source []byte, tokens token.Tokens) ([]Span, bool) {
+	where := make([]Span, len(tokens))
+	at := 0
+	for i, t := range tokens {
+		s := Span{-1, -1}
+		for _, want := range t.Origin {
+			if isSpace(want) {
+				continue
+			}
+			at = skipSpace(source, at)
+			got, size := utf8.DecodeRune(source[at:])
+			if size == 0 || got != want {
+				return nil, false
+			}
+			if s.Start < 0 {
+				s.Start = at
+			}
+			at += size
+			s.End = at
+		}
+		if s.Start < 0 { // the text of an empty block
+			s = Span{at, at}
+		}
+		where[i] = s
+	}
+	return where, skipSpace(source, at) == len(source)
+}
+
+func isSpace(c rune) bool { return strings.ContainsRune(" \t\r\n", c) }
+
+func skipSpace(source []byte, at int) int {
+	for at < len(source) && isSpace(rune(source[at])) {
+		at++
+	}
+	return at
+}
