@@ -58,7 +58,10 @@ var allowed = map[string]map[string]string{
 	"internal/session":    {},
 	"internal/openidtest": {},
 	"internal/client":     {"": "the nouns"},
-	"internal/jobspec":    {"": "the job that a document describes"},
+	"internal/jobspec": {
+		"":                  "the job that a document describes",
+		"internal/yamltext": "where in the source things stand",
+	},
 	"internal/auth": {
 		"":                    "the services that the guard stands before",
 		"internal/kube":       "users' password hashes and tokens",
@@ -67,10 +70,13 @@ var allowed = map[string]map[string]string{
 	"internal/kube": {
 		"":                    "the nouns",
 		"internal/doctor":     "why jobs wait, from the facts that are collected here",
-		"internal/smbaccount": "the records of SMB accounts",
 		"internal/kube/specs": "what a noun looks like as an object",
 	},
 	"internal/kube/specs": {"": "the nouns"},
+	"internal/kube/fileaccess": {
+		"":                    "the nouns",
+		"internal/kube/specs": "what an account looks like as a Secret",
+	},
 	"internal/doctor": {
 		"":                  "the nouns",
 		"internal/taskinit": "what its program says when it fails",
@@ -100,25 +106,25 @@ var allowed = map[string]map[string]string{
 		"internal/buildcache": "built once",
 		"internal/proc":       "runs Debian's tools",
 	},
-	"internal/clusterconfig": {},
+	"internal/clusterconfig": {"internal/yamltext": "where in the source things stand"},
 	"internal/rollout": {
 		"deploy":                 "the services' manifests",
 		"internal/clusterconfig": "what is carried, checked",
 		"internal/kubeapply":     "manifests into the cluster",
 	},
 	"internal/storagemanager": {
-		"internal/clusterconfig": "its section",
-		"internal/fileserver":    "the servers' configurations and probes",
-		"internal/proc":          "the servers are processes",
-		"internal/smbaccount":    "who may log in",
+		"internal/clusterconfig":   "its section",
+		"internal/fileserver":      "the servers' configurations and probes",
+		"internal/proc":            "the servers are processes",
+		"internal/kube/fileaccess": "who may mount and log in",
 	},
-	"internal/smbaccount": {},
 	"internal/buildcache": {},
 	"internal/fileserver": {},
 	"internal/kubeapply":  {},
 	"internal/pki":        {},
 	"internal/proc":       {},
 	"internal/term":       {},
+	"internal/yamltext":   {},
 
 	// For tests only.
 	"internal/adtest":   {"internal/kubetest": "tests that cannot run say so"},
@@ -146,7 +152,7 @@ var confined = map[string]struct {
 	to  []string
 	why string
 }{
-	"k8s.io/": {[]string{"internal/kube", "internal/kube/specs", "internal/kubeapply", "internal/kubefake", "internal/kubetest",
+	"k8s.io/": {[]string{"internal/kube", "internal/kube/specs", "internal/kube/fileaccess", "internal/kubeapply", "internal/kubefake", "internal/kubetest",
 		"internal/controlplane", "internal/localcluster", "internal/daemon", "internal/servertest", "internal/rollout", "internal/storagemanager"}, "the nouns reach Kubernetes through internal/kube"},
 	"github.com/spf13/cobra":            {[]string{"internal/cli"}, "flags are the command line's"},
 	"github.com/danielgtaylor/huma/":    {[]string{"internal/rest"}, "HTTP is one front end among others"},

@@ -6,10 +6,10 @@ type Services struct {
 	Groups          GroupService
 	Users           UserService
 	Tokens          TokenService
+	StorageAccounts StorageAccountService
 	Jobs            JobService
 	Audit           AuditService
 	VirtualClusters VirtualClusterService
 	Kubernetes      KubernetesService
-	StorageAccounts StorageAccountService
 	SignOn          SignOnService // nil: users have passwords here
 }

@@ -112,7 +112,7 @@ type UserService interface {
 	// wrong old password, TooManyRequestsError after too many of those.
 	ChangeSelf(ctx context.Context, change SelfChange) (Account, error)
 
-	// DeleteUser removes a user and the user's tokens. Administrators only. RemoveAdminError when the user is an administrator.
+	// DeleteUser removes a user, and the user's tokens and storage account. Administrators only. RemoveAdminError when the user is an administrator.
 	DeleteUser(ctx context.Context, name UserName) error
 
 	// AddToGroup makes the user a member of a group. Administrators only. NoGroupError.

@@ -20,11 +20,6 @@ var RestServerRBAC []byte
 //go:embed rest-server/deployment.yaml
 var RestServerDeployment []byte
 
-// StorageManagerRBAC is the storage manager's service account, and what it may do.
-//
-//go:embed storage-manager/rbac.yaml
-var StorageManagerRBAC []byte
-
 // StorageManager is the storage manager's DaemonSet.
 //
 //go:embed storage-manager/daemonset.yaml
@@ -34,3 +29,8 @@ var StorageManager []byte
 //
 //go:embed admission/policy.yaml
 var Admission []byte
+
+// StorageManagerRBAC is the storage manager's service account, and what it may do: follow the users' SMB accounts and the nodes' addresses.
+//
+//go:embed storage-manager/rbac.yaml
+var StorageManagerRBAC []byte

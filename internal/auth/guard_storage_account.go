@@ -20,9 +20,9 @@ func (g *guard) SetStoragePassword(ctx context.Context, name pai.UserName, passw
 	return g.next.StorageAccounts.SetStoragePassword(ctx, name, password)
 }
 
-func (g *guard) RemoveStoragePassword(ctx context.Context, name pai.UserName) error {
+func (g *guard) RemoveStoragePassword(ctx context.Context, name pai.UserName) (bool, error) {
 	if err := pai.MayHaveStorageAccount(ctx, name); err != nil {
-		return err
+		return false, err
 	}
 	return g.next.StorageAccounts.RemoveStoragePassword(ctx, name)
 }

@@ -7,82 +7,77 @@ import (
 	"github.com/spf13/cobra"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/client"
 )
 
 type storagePasswordOptions struct {
 	streams  *Streams
-	userName string
+	user     string
 	password passwordFlags
 	remove   bool
-	show     bool
 }
 
 func newStoragePassword(s *Streams) *cobra.Command {
 	o := &storagePasswordOptions{streams: s}
 	cmd := &cobra.Command{
 		Use:   "password",
-		Short: "Set the password with which you reach your own folder from Windows or a Mac",
-		Long: `Set the password of your account on the storage manager's SMB server: \\SERVER\home is then your own folder, and yours alone. Choose another
-password than that of the web pages. It is not kept: what is kept is what SMB compares with.`,
+		Short: "Set the password of your own folder in Windows and on a Mac",
+		Long: `Set the password that opens your own folder over SMB: \\SERVER\home in Windows, smb://SERVER/home on a Mac. The user name is
+the one that you sign in with. The password is asked for twice.
+
+Choose another password than the one that you sign in with: SMB servers keep passwords in a form that is much easier to guess from.
+"paictl user show" says whether one is set. Administrators may set or remove anybody's.`,
 		Example: `  paictl storage password
-  paictl storage password --show
+  paictl storage password --password-file FILE
+  paictl storage password --remove
   paictl storage password --user-name alice --remove`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runStoragePassword(cmd.Context(), o, cmd) },
 	}
-	cmd.Flags().StringVar(&o.userName, "user-name", "", "another `user`'s (administrators)")
-	cmd.Flags().BoolVar(&o.remove, "remove", false, "take the account away")
-	cmd.Flags().BoolVar(&o.show, "show", false, "say whether there is a password")
+	cmd.Flags().StringVar(&o.user, "user-name", "", "whose password (administrators; default: yours)")
 	o.password.add(cmd)
-	cmd.MarkFlagsMutuallyExclusive("remove", "show", "password-file", "password-stdin")
+	cmd.Flags().BoolVar(&o.remove, "remove", false, "take the password away: the file server lets nobody in with it any more; files stay")
+	cmd.MarkFlagsMutuallyExclusive("remove", "password-file", "password-stdin")
 	completeFlag(cmd, "user-name", userNames)
 	return cmd
 }
 
-func (o *storagePasswordOptions) run(ctx context.Context, cmd *cobra.Command) error {
-	c, _, err := connect(cmd)
+func runStoragePassword(ctx context.Context, o *storagePasswordOptions, cmd *cobra.Command) error {
+	c, t, err := connect(cmd)
 	if err != nil {
 		return err
 	}
-	user := pai.UserName(o.userName)
-	if user == "" {
-		self, err := c.Self(ctx)
-		if err != nil {
-			return err
+	name := pai.UserName(t.user)
+	if cmd.Flags().Changed("user-name") {
+		if name, err = pai.ParseUserName(o.user); err != nil {
+			return usageError{err}
 		}
-		user = pai.UserName(self.Username)
-	} else if user, err = pai.ParseUserName(o.userName); err != nil {
-		return usageError{err}
 	}
-	switch {
-	case o.remove:
-		if err := c.RemoveStoragePassword(ctx, user); err != nil {
-			return err
-		}
-		return printResult(o.streams, cmd, map[string]any{"username": user, "set": false}, func() error {
-			_, err := fmt.Fprintf(o.streams.Out, "%s has no SMB account any more\n", user)
-			return err
-		})
-	case o.show:
-		account, err := c.StorageAccount(ctx, user)
-		if err != nil {
-			return err
-		}
-		return printResult(o.streams, cmd, account, func() error {
-			_, err := fmt.Fprintf(o.streams.Out, "%s: SMB password set: %s\n", user, at(account.Since, "never"))
-			return err
-		})
-	}
-	password, err := o.password.read(o.streams, string(user)+" for SMB", true)
-	if err != nil {
-		return err
-	}
-	account, err := c.SetStoragePassword(ctx, user, password)
+	account, err := o.apply(ctx, c, name)
 	if err != nil {
 		return err
 	}
 	return printResult(o.streams, cmd, account, func() error {
-		_, err := fmt.Fprintf(o.streams.Out, `%s has an SMB account: \\SERVER\home is the folder of %s`+"\n", user, user)
+		text := fmt.Sprintf("the SMB password of user %s is set", name)
+		if !account.Set {
+			text = fmt.Sprintf("user %s has no SMB password", name)
+		}
+		_, err := fmt.Fprintln(o.streams.Out, text)
 		return err
 	})
+}
+
+// apply sets or removes the password, and returns what there is then.
+func (o *storagePasswordOptions) apply(ctx context.Context, c *client.Client, name pai.UserName) (client.StorageAccount, error) {
+	if o.remove {
+		if err := c.RemoveStoragePassword(ctx, name); err != nil {
+			return client.StorageAccount{}, err
+		}
+		return c.StorageAccount(ctx, name)
+	}
+	password, err := o.password.read(o.streams, string(name)+" for SMB", true)
+	if err != nil {
+		return client.StorageAccount{}, err
+	}
+	return c.SetStoragePassword(ctx, name, password)
 }

@@ -21,10 +21,14 @@ func userCommands(s *Streams) []*cobra.Command {
 
 // printUser prints what the API shows of a user.
 func printUser(s *Streams, u client.User) error {
-	return term.Table(s.Out, nil, [][]string{
+	return term.Table(s.Out, nil, userRows(u))
+}
+
+func userRows(u client.User) [][]string {
+	return [][]string{
 		{"name", u.Username}, {"email", u.Email}, {"administrator", yes(u.Admin)}, {"groups", listNames(u.Grouplist)},
 		{"virtual clusters", listNames(u.VirtualCluster)}, {"storages", listNames(u.StorageConfig)},
-	})
+	}
 }
 
 // listNames joins names for people.

@@ -18,8 +18,8 @@ func newUserDelete(s *Streams) *cobra.Command {
 	o := &userDeleteOptions{streams: s}
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
-		Short: "Delete a user and the user's tokens (administrators)",
-		Long: `Delete a user and the user's tokens. Jobs of the user go on, and data in storages stays. An administrator is deleted
+		Short: "Delete a user with the user's tokens and SMB password (administrators)",
+		Long: `Delete a user with the user's tokens and SMB password. Jobs of the user go on, and data in storages stays. An administrator is deleted
 only after "paictl user edit NAME --no-admin".`,
 		Example: `  paictl user delete alice
   paictl user delete alice --yes`,

@@ -7,6 +7,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/term"
 )
 
 func newUserShow(s *Streams) *cobra.Command {
@@ -39,5 +40,27 @@ func runUserShow(ctx context.Context, s *Streams, cmd *cobra.Command, args []str
 	if err != nil {
 		return err
 	}
-	return printResult(s, cmd, u, func() error { return printUser(s, u) })
+	smb, err := c.StorageAccount(ctx, pai.UserName(u.Username))
+	if err != nil {
+		return err
+	}
+	return printResult(s, cmd, shownUser{u, smb}, func() error {
+		return term.Table(s.Out, nil, append(userRows(u), []string{"SMB password", sinceText(smb)}))
+	})
+}
+
+// shownUser is a user, and whether the user has an SMB password.
+type shownUser struct {
+	client.User
+	StoragePassword client.StorageAccount `json:"storagePassword"`
+}
+
+func sinceText(a client.StorageAccount) string {
+	switch {
+	case !a.Set:
+		return "none"
+	case a.Since == nil:
+		return "set"
+	}
+	return "set " + a.Since.Local().Format("2006-01-02 15:04:05")
 }

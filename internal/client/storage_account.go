@@ -2,45 +2,40 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"net/url"
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
 )
 
-// StorageAccount is a user's account on the SMB server.
+// StorageAccount is what there is to say of a user's SMB password without the password.
 type StorageAccount struct {
 	Username string     `json:"username"`
 	Set      bool       `json:"set"`
 	Since    *time.Time `json:"since,omitempty"`
+	Admin    bool       `json:"admin"`
 }
 
-func storagePasswordPath(user pai.UserName) string {
-	return "/users/" + url.PathEscape(string(user)) + "/storage-password"
+func storagePasswordPath(name pai.UserName) string { return userPath(name) + "/storage-password" }
+
+// StorageAccount tells whether a user has an SMB password. Others than oneself: administrators only.
+func (c *Client) StorageAccount(ctx context.Context, name pai.UserName) (a StorageAccount, err error) {
+	_, err = c.do(ctx, call{method: http.MethodGet, path: storagePasswordPath(name)}, &a)
+	return a, err
 }
 
-// StorageAccount says whether a user has a password for the SMB server.
-func (c *Client) StorageAccount(ctx context.Context, user pai.UserName) (StorageAccount, error) {
-	var out StorageAccount
-	_, err := c.do(ctx, call{method: http.MethodGet, path: storagePasswordPath(user)}, &out)
-	return out, err
-}
-
-// SetStoragePassword sets it.
-func (c *Client) SetStoragePassword(ctx context.Context, user pai.UserName, password pai.Password) (StorageAccount, error) {
-	var out StorageAccount
-	body, err := json.Marshal(map[string]string{"password": string(password)})
+// SetStoragePassword sets a user's SMB password. Others than oneself: administrators only.
+func (c *Client) SetStoragePassword(ctx context.Context, name pai.UserName, password pai.Password) (a StorageAccount, err error) {
+	r, err := c.json(http.MethodPut, storagePasswordPath(name), map[string]string{"password": string(password)})
 	if err != nil {
-		return out, err
+		return a, err
 	}
-	_, err = c.do(ctx, call{method: http.MethodPut, path: storagePasswordPath(user), contentType: "application/json", body: body}, &out)
-	return out, err
+	_, err = c.do(ctx, r, &a)
+	return a, err
 }
 
-// RemoveStoragePassword takes the account away.
-func (c *Client) RemoveStoragePassword(ctx context.Context, user pai.UserName) error {
-	_, err := c.do(ctx, call{method: http.MethodDelete, path: storagePasswordPath(user)}, nil)
+// RemoveStoragePassword takes a user's SMB password away; there may be none. Others than oneself: administrators only.
+func (c *Client) RemoveStoragePassword(ctx context.Context, name pai.UserName) error {
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: storagePasswordPath(name)}, nil)
 	return err
 }

@@ -83,7 +83,7 @@ func (c *Client) PatchSelf(ctx context.Context, change SelfChange) error {
 	return c.change(ctx, http.MethodPut, "/users/me", "", map[string]any{"data": change, "patch": true})
 }
 
-// DeleteUser removes a user who is no administrator, and the user's tokens. Administrators only.
+// DeleteUser removes a user who is no administrator, and the user's tokens and SMB password. Administrators only.
 func (c *Client) DeleteUser(ctx context.Context, name pai.UserName) error {
 	_, err := c.do(ctx, call{method: http.MethodDelete, path: userPath(name)}, nil)
 	return err

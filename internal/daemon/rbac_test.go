@@ -2,11 +2,17 @@ package daemon
 
 import (
 	"bytes"
+	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ktesting "k8s.io/client-go/testing"
@@ -15,6 +21,9 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/deploy"
 	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/kube"
+	"github.com/pai-storage/pai-storage/internal/kube/fileaccess"
+	"github.com/pai-storage/pai-storage/internal/kubefake"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
@@ -36,7 +45,7 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	if err := c.PatchGroup(t.Context(), client.GroupChange{Groupname: "default", Extension: map[string]any{"x": 1}}, ""); err != nil {
 		t.Fatal(err)
 	}
-	useUsers(t, c)
+	useUsers(t, s, c)
 	for _, name := range []string{"one", "two"} {
 		_, err := c.SubmitJob(t.Context(), []byte(document(name)))
 		if (err == nil) != (name == "one") {
@@ -62,8 +71,8 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	}
 }
 
-// useUsers does what writes users and tokens.
-func useUsers(t *testing.T, c *client.Client) {
+// useUsers does what writes users, tokens and SMB accounts.
+func useUsers(t *testing.T, s *servertest.Server, c *client.Client) {
 	t.Helper()
 	email := "e@example.org"
 	if _, err := c.CreateApplicationToken(t.Context()); err != nil {
@@ -79,8 +88,69 @@ func useUsers(t *testing.T, c *client.Client) {
 		if _, err := c.Login(t.Context(), "eve", "secret-eve", 0); err != nil {
 			t.Fatal(err)
 		}
+		for range 2 { // the second time over the first one's
+			if _, err := c.SetStoragePassword(t.Context(), "eve", "secret of the folder"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.AddToGroup(t.Context(), "eve", "admingroup"); err != nil {
+			t.Fatal(err)
+		}
+		followed(t, s, "eve", true)
+		if err := c.RemoveFromGroup(t.Context(), "eve", "admingroup"); err != nil {
+			t.Fatal(err)
+		}
+		followed(t, s, "eve", false)
 		if err := c.DeleteUser(t.Context(), "eve"); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// followed waits until a user's SMB account says whether the user is an administrator.
+func followed(t *testing.T, s *servertest.Server, user string, admin bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		account, err := s.Kube.Tracker().Get(corev1.SchemeGroupVersion.WithResource("secrets"), kube.StorageAccountNamespace, hex.EncodeToString([]byte(user)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(account.(*corev1.Secret).Data["admin"]) == strconv.FormatBool(admin) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the account of %s does not say that administrator is %t", user, admin)
+		}
+	}
+}
+
+// TestStorageManagerRBAC compares what the storage manager asks Kubernetes for with its manifest, which allows nothing else.
+func TestStorageManagerRBAC(t *testing.T) {
+	client := kubefake.New()
+	ctx, cancel := context.WithCancel(t.Context())
+	var watches sync.WaitGroup
+	var synced sync.WaitGroup
+	synced.Add(2)
+	watches.Go(func() { _ = fileaccess.WatchAccounts(ctx, client, nil, func([]fileaccess.Account) { synced.Done() }) })
+	watches.Go(func() { _ = fileaccess.WatchNodes(ctx, client, nil, func([]fileaccess.Node) { synced.Done() }) })
+	synced.Wait()
+	cancel()
+	watches.Wait()
+	rules, used := rulesOf(t, deploy.StorageManagerRBAC), map[string]bool{}
+	for _, a := range client.Actions() {
+		at := slices.IndexFunc(rules, func(r rule) bool { return r.allows(a) })
+		if at < 0 {
+			t.Errorf("the manifest does not allow: %s %s in %q", a.GetVerb(), a.GetResource().Resource, a.GetNamespace())
+		}
+		used[a.GetVerb()+" "+a.GetResource().Resource+" in "+a.GetNamespace()] = true
+	}
+	for _, r := range rules {
+		for _, verb := range r.Verbs {
+			for _, resource := range r.Resources {
+				if what := verb + " " + resource + " in " + r.namespace; !used[what] {
+					t.Errorf("the manifest allows %s, which the storage manager does not do", what)
+				}
+			}
 		}
 	}
 }

@@ -238,7 +238,7 @@ func (s *restServer) prepare(ctx context.Context, cluster *kube.Cluster) ([]byte
 	var key []byte
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, time.Second, startTimeout, true, func(ctx context.Context) (bool, error) {
-		last = cluster.EnsureNamespaces(ctx, s.systemNamespace, kube.GroupNamespace, kube.UserNamespace, kube.TokenNamespace)
+		last = cluster.EnsureNamespaces(ctx, s.systemNamespace, kube.GroupNamespace, kube.UserNamespace, kube.TokenNamespace, kube.StorageAccountNamespace)
 		if last == nil {
 			key, last = cluster.SigningKey(ctx, s.systemNamespace, signingKeyName)
 		}

@@ -26,10 +26,10 @@ type NFS struct {
 	// RecoveryDir survives restarts: who had files open is written there.
 	RecoveryDir string
 	// Lease and Grace are how long a client may be silent, and how long a restarted server waits for
-	// the ones that it knows. Zero means 8 and 15 seconds: a restart is felt for seconds, where the
-	// server's own defaults (60 and 90) stall every open for a minute and a half. The server looks at each half of the lease whether
-	// everybody is back, and ends the waiting then. Clients try again 3 seconds after a refused connection: with 8 they are back before the
-	// first look.
+	// the ones that it knows. Zero means 7 and 15 seconds: a restart is felt for seconds, where the
+	// server's own defaults (60 and 90) stall every open for a minute and a half. The server looks after each half of the lease, in whole
+	// seconds, whether everybody is back, and ends the waiting then. Clients try again 3 seconds after a refused connection: a server that is
+	// started anew at once looks just after that.
 	Lease, Grace time.Duration
 	// Minor40 serves NFS 4.0 as well. Its clients have to be waited for after a restart until the time is up, because they cannot say that
 	// they are done; those of 4.1 and 4.2 can.
@@ -53,7 +53,7 @@ func (n NFS) Ganesha() (string, error) {
 	}
 	lease, grace := n.Lease, n.Grace
 	if lease == 0 {
-		lease = 8 * time.Second
+		lease = 7 * time.Second
 	}
 	if grace == 0 {
 		grace = 15 * time.Second

@@ -333,12 +333,12 @@ func (c *Cluster) followJobs() {
 	c.records.notify = func(r record) { c.board.touch(specs.Key(r.id)) }
 	c.jobs.notify = func(j roleJob) {
 		c.board.touch(j.key)
-		c.keeper.touch(j.id)
+		c.jobKeeper.touch(specs.RecordName(j.id))
 	}
 	c.pods.notify = func(p taskPod) {
 		c.board.touch(p.key)
 		if p.state.Done() || !p.deleting.IsZero() {
-			c.keeper.touchKey(p.key)
+			c.jobKeeper.touch("job-" + p.key)
 		}
 	}
 	c.events.notify = func(e event) {

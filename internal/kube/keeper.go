@@ -14,24 +14,26 @@ import (
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
-// keeper does for whole jobs what Kubernetes does for one Indexed Job: when one task role decides how a job ends, the others end, too;
-// when a job fails that may be tried again, it is; and what a server began and did not finish is finished. Several servers may do it at
-// once: everything is named and said so that doing it twice changes nothing.
+// keeper brings objects in order after changes. Several servers may do it at once: what keep does is named and said so that doing it twice
+// changes nothing.
 type keeper struct {
 	cluster *Cluster
+	what    string                              // for the log
+	keep    func(context.Context, string) error // for the object of a name, if there is one still
+	names   func() []string                     // of all objects
 
 	mu   sync.Mutex
-	due  map[string]bool // names of records
+	due  map[string]bool // names of objects; "" stands for all
 	wake chan struct{}
 }
 
-func newKeeper(c *Cluster) *keeper {
-	return &keeper{cluster: c, due: map[string]bool{}, wake: make(chan struct{}, 1)}
+func newKeeper(c *Cluster, what string, keep func(context.Context, string) error, names func() []string) *keeper {
+	return &keeper{cluster: c, what: what, keep: keep, names: names, due: map[string]bool{}, wake: make(chan struct{}, 1)}
 }
 
-func (k *keeper) touch(id pai.JobID)  { k.touchRecord(specs.RecordName(id)) }
-func (k *keeper) touchKey(key string) { k.touchRecord("job-" + key) }
-func (k *keeper) touchRecord(name string) {
+func (k *keeper) touchAll() { k.touch("") }
+
+func (k *keeper) touch(name string) {
 	k.mu.Lock()
 	k.due[name] = true
 	k.mu.Unlock()
@@ -47,7 +49,7 @@ const (
 	keepRetry = 5 * time.Second
 )
 
-// run looks after jobs until ctx ends.
+// run looks after the objects until ctx ends.
 func (k *keeper) run(ctx context.Context) {
 	if k.cluster.WaitSynced(ctx) != nil {
 		return
@@ -72,17 +74,23 @@ func (k *keeper) round(ctx context.Context) {
 	due := k.due
 	k.due = map[string]bool{}
 	k.mu.Unlock()
+	if due[""] {
+		delete(due, "")
+		for _, name := range k.names() {
+			due[name] = true
+		}
+	}
 	for name := range due {
 		if err := k.keep(ctx, name); err != nil && ctx.Err() == nil {
-			k.cluster.log.Warn("a job is not as it should be; trying again", "record", name, "cause", err.Error())
-			time.AfterFunc(keepRetry, func() { k.touchRecord(name) })
+			k.cluster.log.Warn(k.what+" is not as it should be; trying again", "name", name, "cause", err.Error())
+			time.AfterFunc(keepRetry, func() { k.touch(name) })
 		}
 	}
 }
 
-// keep does what is due for one job.
-func (k *keeper) keep(ctx context.Context, name string) error {
-	c := k.cluster
+// keepJob does for a whole job what Kubernetes does for one Indexed Job: when one task role decides how a job ends, the others end, too; when
+// a job fails that may be tried again, it is; and what a server began and did not finish is finished.
+func (c *Cluster) keepJob(ctx context.Context, name string) error {
 	r, ok := c.records.get(name)
 	if !ok {
 		return nil

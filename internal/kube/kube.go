@@ -7,6 +7,7 @@
 //
 //   - groups: Secrets in the namespace pai-group; users: Secrets in pai-user-v2; tokens: Secrets in pai-user-token, each named with the
 //     name in hexadecimal;
+//   - accounts at the SMB server: Secrets in pai-storage-account, named likewise; the caches do not have their hashes;
 //   - storages: PersistentVolumeClaims in the jobs namespace, with their volumes;
 //   - the audit trail: ConfigMaps in the system namespace;
 //   - jobs: one Secret of type pai.storage/job in the jobs namespace, which owns one Indexed Job for each task role.
@@ -43,7 +44,6 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
-	"github.com/pai-storage/pai-storage/internal/smbaccount"
 )
 
 // The namespaces that hold the state.
@@ -51,6 +51,8 @@ const (
 	GroupNamespace = "pai-group"
 	UserNamespace  = "pai-user-v2"
 	TokenNamespace = "pai-user-token"
+
+	StorageAccountNamespace = specs.StorageAccountNamespace
 
 	SystemNamespace = "pai-system" // of the server's own things, unless it is told another one
 )
@@ -76,28 +78,27 @@ type Cluster struct {
 	log       *slog.Logger
 	now       func() time.Time
 
-	groups  *view[pai.Group]
-	users   *view[pai.User]
-	tokens  *view[tokenList]
-	claims  *view[claim]
-	volumes *view[volume]
-	records *view[record]
-	jobs    *view[roleJob]
-	pods    *view[taskPod]
-	chunks  *view[chunk]
-	nodes   *view[node]
-	events  *view[event]
-	drivers *view[drivers]
+	groups   *view[pai.Group]
+	users    *view[pai.User]
+	tokens   *view[tokenList]
+	accounts *view[storageAccount]
+	claims   *view[claim]
+	volumes  *view[volume]
+	records  *view[record]
+	jobs     *view[roleJob]
+	pods     *view[taskPod]
+	chunks   *view[chunk]
+	nodes    *view[node]
+	events   *view[event]
+	drivers  *view[drivers]
 
-	accounts *view[pai.StorageAccount]
+	board         *board
+	jobKeeper     *keeper
+	accountKeeper *keeper
 
-	board  *board
-	keeper *keeper
-
-	accountKeeper *accountKeeper
-	probes        *prober // nil: file servers are not asked
-	nodeList      atomic.Pointer[nodeList]
-	taskInit      string // the image that makes personal folders
+	probes   *prober // nil: file servers are not asked
+	nodeList atomic.Pointer[nodeList]
+	taskInit string // the image that makes personal folders
 
 	rawNodes, rawPods cache.Indexer // what administrators see
 	rawRecords        cache.Indexer // documents of jobs
@@ -130,6 +131,8 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)
 	c.tokens = newView("token", c.log, parseTokens)
+	c.accounts = newView("storage account", c.log, parseStorageAccount)
+	c.accounts.group = func(a storageAccount) string { return pai.StorageAccountKey(a.User) }
 	c.claims = newView("claim", c.log, parseClaim)
 	c.volumes = newView("volume", c.log, parseVolume)
 	c.records = newView("job", c.log, parseRecord)
@@ -145,14 +148,15 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.events = newView("event", c.log, parseEvent)
 	c.events.group = func(e event) string { return e.about }
 	c.drivers = newView("CSI node", c.log, parseDrivers)
-	c.accounts = newView("SMB account", c.log, parseStorageAccount)
-	c.accountKeeper = newAccountKeeper(c)
 	c.taskInit = o.TaskInit
-	c.board, c.keeper = newBoard(c), newKeeper(c)
+	c.board = newBoard(c)
+	c.jobKeeper = newKeeper(c, "a job", c.keepJob, c.records.names)
+	c.accountKeeper = newKeeper(c, "an SMB account", c.keepAccount, c.accounts.names)
 	if o.Ask != nil {
 		c.probes = newProber(o.Ask, c.now, c.board.touchAround)
 	}
 	c.followJobs()
+	c.followAccounts()
 	if o.Follower == nil {
 		o.Follower = client
 	}
@@ -184,7 +188,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{secrets(GroupNamespace, ""), c.groups},
 		{secrets(UserNamespace, ""), c.users},
 		{secrets(TokenNamespace, ""), c.tokens},
-		{secrets(smbaccount.Namespace, ""), c.accounts},
+		{slim(StorageAccountNamespace, "", "", slimStorageAccount).Core().V1().Secrets().Informer(), c.accounts},
 		{records, c.records},
 		{events, c.events},
 		{in("", "", "").Storage().V1().CSINodes().Informer(), c.drivers},
@@ -228,7 +232,7 @@ func (c *Cluster) Run(ctx context.Context) {
 		}()
 	}
 	go func() { c.board.run(ctx); done <- struct{}{} }()
-	go func() { c.keeper.run(ctx); done <- struct{}{} }()
+	go func() { c.jobKeeper.run(ctx); done <- struct{}{} }()
 	go func() { c.accountKeeper.run(ctx); done <- struct{}{} }()
 	c.trail.run(ctx)
 	for range len(c.informers) + 3 {
@@ -249,7 +253,7 @@ func (c *Cluster) Synced() bool {
 // Counts is how many objects of each kind the caches hold.
 func (c *Cluster) Counts() map[string]int {
 	return map[string]int{
-		"group": c.groups.count(), "user": c.users.count(), "token-list": c.tokens.count(), "claim": c.claims.count(),
+		"group": c.groups.count(), "user": c.users.count(), "token-list": c.tokens.count(), "storage-account": c.accounts.count(), "claim": c.claims.count(),
 		"volume": c.volumes.count(), "job": c.records.count(), "pod": c.pods.count(), "audit": c.chunks.count(), "node": c.nodes.count(), "event": c.events.count(),
 	}
 }
@@ -262,7 +266,7 @@ func (c *Cluster) WaitSynced(ctx context.Context) error {
 	return nil
 }
 
-// objectName is the name of the Secret that holds a group, a user, or a user's tokens.
+// objectName is the name of the Secret that holds a group, a user, a user's tokens, or a user's account at the SMB server.
 func objectName[T ~string](name T) string { return hex.EncodeToString([]byte(name)) }
 
 // secretOf narrows what an informer hands out.

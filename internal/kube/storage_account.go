@@ -2,180 +2,158 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	pai "github.com/pai-storage/pai-storage"
-	"github.com/pai-storage/pai-storage/internal/smbaccount"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
-func parseStorageAccount(obj any) (pai.StorageAccount, error) {
+// storageAccount is what we keep of an account: not its hash.
+type storageAccount struct {
+	pai.StorageAccount
+	created time.Time
+}
+
+// olderThan tells which of two accounts counts when their names are one to the SMB server. All servers see it the same way.
+func (a storageAccount) olderThan(b storageAccount) bool {
+	return a.created.Before(b.created) || (a.created.Equal(b.created) && a.User < b.User)
+}
+
+// slimStorageAccount keeps the hash out of the caches.
+func slimStorageAccount(obj any) (any, error) {
+	if s, ok := obj.(*corev1.Secret); ok {
+		s.ManagedFields, s.Annotations = nil, nil
+		delete(s.Data, specs.StorageAccountNTHash)
+	}
+	return obj, nil
+}
+
+func parseStorageAccount(obj any) (storageAccount, error) {
 	s, err := secretOf(obj)
+	if err != nil {
+		return storageAccount{}, err
+	}
+	a, err := specs.ParseStorageAccount(s)
+	return storageAccount{StorageAccount: a, created: s.CreationTimestamp.Time}, err
+}
+
+// isAdmin tells whether a user is an administrator, as the caches have it.
+func (c *Cluster) isAdmin(u pai.User) bool { return pai.GrantsOf(c.GroupsOf(u)).Admin }
+
+// StorageAccount tells whether a user has an account. See [pai.StorageAccountService] for the errors.
+func (c *Cluster) StorageAccount(ctx context.Context, name pai.UserName) (pai.StorageAccount, error) {
+	u, err := c.User(ctx, name)
 	if err != nil {
 		return pai.StorageAccount{}, err
 	}
-	r, err := smbaccount.Parse(s.Name, s.Data)
-	return pai.StorageAccount{User: pai.UserName(r.User), Set: r.Set, Admin: r.Admin}, err
+	a, _ := c.accounts.get(objectName(name))
+	return pai.StorageAccount{User: name, Set: a.Set, Admin: c.isAdmin(u)}, nil
 }
 
-// StorageAccount is a user's SMB account; without one, Set is zero.
-func (c *Cluster) StorageAccount(user pai.UserName) pai.StorageAccount {
-	account, ok := c.accounts.get(objectName(user))
-	if !ok {
-		return pai.StorageAccount{User: user}
-	}
-	return account
-}
-
-// StorageAccounts lists who has one.
-func (c *Cluster) StorageAccounts() []pai.UserName {
-	var users []pai.UserName
-	for _, a := range c.accounts.all() {
-		users = append(users, a.User)
-	}
-	return users
-}
-
-// SetStorageAccount writes an account with the hash of its password.
-func (c *Cluster) SetStorageAccount(ctx context.Context, account pai.StorageAccount, hash string) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	r := smbaccount.Record{User: string(account.User), Hash: hash, Set: account.Set, Admin: account.Admin}
-	name := objectName(account.User)
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: smbaccount.Namespace, Name: name}, Data: r.Data()}
-	action := pai.AuditCreate
-	written, err := c.createSecret(ctx, s)
-	if apierrors.IsAlreadyExists(err) {
-		action = pai.AuditChange
-		written, err = c.changeSecret(ctx, smbaccount.Namespace, name, func(s *corev1.Secret) (bool, error) {
-			s.Data = r.Data()
-			return true, nil
-		})
-	}
+// SetStorageAccount gives a user an account with an NT hash, or the account another one. See [pai.StorageAccountService] for the errors.
+func (c *Cluster) SetStorageAccount(ctx context.Context, name pai.UserName, nt pai.PasswordHash) (pai.StorageAccount, error) {
+	u, err := c.User(ctx, name)
 	if err != nil {
-		return fmt.Errorf("write the SMB account of %s: %w", account.User, err)
+		return pai.StorageAccount{}, err
 	}
-	c.accounts.await(ctx, name, written.ResourceVersion)
-	c.record(ctx, action, "storage-account", string(account.User), nil, map[string]any{"password": "set"})
-	return nil
-}
-
-// RemoveStorageAccount deletes an account, if there is one.
-func (c *Cluster) RemoveStorageAccount(ctx context.Context, user pai.UserName) error {
+	for _, other := range c.accounts.in(pai.StorageAccountKey(name)) {
+		if other.User != name {
+			return pai.StorageAccount{}, pai.StorageAccountTaken(name, other.User)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	removed, err := c.dropStorageAccount(ctx, user)
-	if err == nil && removed {
-		c.record(ctx, pai.AuditDelete, "storage-account", string(user), map[string]any{"password": "set"}, nil)
+	account := pai.StorageAccount{User: name, Set: c.now().UTC().Truncate(time.Second), Admin: c.isAdmin(u)}
+	before, written, err := c.writeStorageAccount(ctx, account, nt)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
+		return pai.StorageAccount{}, pai.Errorf(pai.ConflictUserError, "The SMB password of user %s is being changed by others: try again.", name).Because(err)
+	case err != nil:
+		return pai.StorageAccount{}, fmt.Errorf("set the SMB password of %s: %w", name, err)
 	}
-	return err
+	c.accounts.await(ctx, written.Name, written.ResourceVersion)
+	c.recordStorageAccount(ctx, name, before.Set, account.Set)
+	return account, nil
 }
 
-func (c *Cluster) dropStorageAccount(ctx context.Context, user pai.UserName) (removed bool, err error) {
-	name := objectName(user)
-	secrets := c.client.CoreV1().Secrets(smbaccount.Namespace)
-	s, err := secrets.Get(ctx, name, metav1.GetOptions{})
-	if err == nil {
-		err = secrets.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID}})
+// writeStorageAccount changes the Secret of an account, and makes one for a user without. Before is the zero account then.
+func (c *Cluster) writeStorageAccount(ctx context.Context, a pai.StorageAccount, nt pai.PasswordHash) (before storageAccount, written *corev1.Secret, err error) {
+	fill := func(s *corev1.Secret) (bool, error) {
+		before, _ = parseStorageAccount(s) // what cannot be read is as good as none
+		specs.FillStorageAccount(s, a, nt)
+		return true, nil
 	}
+	name := specs.StorageAccountName(a.User)
+	written, err = c.changeSecret(ctx, StorageAccountNamespace, name, fill)
+	if !apierrors.IsNotFound(err) {
+		return before, written, err
+	}
+	fresh := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: StorageAccountNamespace, Name: name}}
+	specs.FillStorageAccount(fresh, a, nt)
+	written, err = c.createSecret(ctx, fresh)
+	if apierrors.IsAlreadyExists(err) { // someone else was first
+		written, err = c.changeSecret(ctx, StorageAccountNamespace, name, fill)
+	}
+	return before, written, err
+}
+
+// RemoveStoragePassword ends a user's account. See [pai.StorageAccountService] for the errors.
+func (c *Cluster) RemoveStoragePassword(ctx context.Context, name pai.UserName) (bool, error) {
+	if _, err := c.User(ctx, name); err != nil {
+		return false, err
+	}
+	gone, err := c.removeStorageAccount(ctx, name)
+	if gone != nil {
+		before, _ := parseStorageAccount(gone)
+		c.recordStorageAccount(ctx, name, before.Set, time.Time{})
+	}
+	return gone != nil, err
+}
+
+// removeStorageAccount deletes the account of a user, who need not exist any more, and returns what was there; nil for nothing.
+func (c *Cluster) removeStorageAccount(ctx context.Context, name pai.UserName) (*corev1.Secret, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	secrets := c.client.CoreV1().Secrets(StorageAccountNamespace)
+	var gone *corev1.Secret
+	err := retry.OnError(conflictBackoff(), func(err error) bool { return apierrors.IsConflict(err) && ctx.Err() == nil }, func() error {
+		s, err := secrets.Get(ctx, specs.StorageAccountName(name), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		gone = s
+		return secrets.Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &s.UID}})
+	})
 	switch {
 	case apierrors.IsNotFound(err):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, fmt.Errorf("delete the SMB account of %s: %w", user, err)
+		return nil, fmt.Errorf("remove the SMB password of %s: %w", name, err)
 	}
-	c.accounts.awaitGone(ctx, name, s.ResourceVersion)
-	return true, nil
+	c.accounts.awaitGone(ctx, gone.Name, gone.ResourceVersion)
+	return gone, nil
 }
 
-// accountKeeper has accounts follow their users: one whose user is gone goes, too, and one knows whether its user is an administrator. Several
-// servers may do it at once.
-type accountKeeper struct {
-	cluster *Cluster
-	wake    chan struct{}
-}
-
-func newAccountKeeper(c *Cluster) *accountKeeper {
-	k := &accountKeeper{cluster: c, wake: make(chan struct{}, 1)}
-	touch := func() {
-		select {
-		case k.wake <- struct{}{}:
-		default:
+// recordStorageAccount tells the audit trail that a password came, changed or went: when, and nothing else of it.
+func (c *Cluster) recordStorageAccount(ctx context.Context, name pai.UserName, before, after time.Time) {
+	state := func(at time.Time) any {
+		if at.IsZero() {
+			return nil
 		}
+		return map[string]any{"user": name, "set": at.Format(time.RFC3339)}
 	}
-	c.users.notify = func(pai.User) { touch() }
-	c.groups.notify = func(pai.Group) { touch() }
-	c.accounts.notify = func(pai.StorageAccount) { touch() }
-	return k
-}
-
-func (k *accountKeeper) run(ctx context.Context) {
-	if k.cluster.WaitSynced(ctx) != nil {
-		return
+	action := pai.AuditChange
+	switch {
+	case after.IsZero():
+		action = pai.AuditDelete
+	case before.IsZero():
+		action = pai.AuditCreate
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.wake:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(keepPause):
-		}
-		if err := k.round(ctx); err != nil && ctx.Err() == nil {
-			k.cluster.log.Warn("SMB accounts are not as they should be; trying again", "cause", err.Error())
-			time.AfterFunc(keepRetry, func() {
-				select {
-				case k.wake <- struct{}{}:
-				default:
-				}
-			})
-		}
-	}
-}
-
-func (k *accountKeeper) round(ctx context.Context) error {
-	c := k.cluster
-	var faults []error
-	for _, account := range c.accounts.all() {
-		user, ok := c.users.get(objectName(account.User))
-		if !ok {
-			// The caches may be of different times: the user is asked for once more, where it counts.
-			_, err := c.client.CoreV1().Secrets(UserNamespace).Get(ctx, objectName(account.User), metav1.GetOptions{})
-			if apierrors.IsNotFound(err) {
-				_, err = c.dropStorageAccount(ctx, account.User)
-			}
-			faults = append(faults, err)
-			continue
-		}
-		admin := c.administers(user)
-		if admin == account.Admin {
-			continue
-		}
-		_, err := c.changeSecret(ctx, smbaccount.Namespace, objectName(account.User), func(s *corev1.Secret) (bool, error) {
-			s.Data["admin"] = fmt.Appendf(nil, "%t", admin)
-			return true, nil
-		})
-		if !apierrors.IsNotFound(err) {
-			faults = append(faults, err)
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// administers tells whether one of the user's groups makes an administrator.
-func (c *Cluster) administers(u pai.User) bool {
-	for _, name := range u.Groups {
-		if g, ok := c.groups.get(objectName(name)); ok && g.ACLs().Admin {
-			return true
-		}
-	}
-	return false
+	c.record(ctx, action, "storage-password", string(name), state(before), state(after))
 }

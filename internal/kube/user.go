@@ -90,7 +90,7 @@ func (c *Cluster) GroupsOf(u pai.User) []pai.Group {
 	return out
 }
 
-// CreateUser adds a user. ConflictUserError. Tokens that somebody of that name left behind are removed first.
+// CreateUser adds a user. ConflictUserError. Tokens and an SMB account that somebody of that name left behind are removed first.
 func (c *Cluster) CreateUser(ctx context.Context, u pai.User) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -98,7 +98,7 @@ func (c *Cluster) CreateUser(ctx context.Context, u pai.User) error {
 	if err != nil {
 		return fmt.Errorf("create user %s: %w", u.Name, err)
 	}
-	if err := c.dropOrphanTokens(ctx, u.Name); err != nil {
+	if err := errors.Join(c.dropOrphanTokens(ctx, u.Name), c.dropOrphanAccount(ctx, u.Name)); err != nil {
 		return err
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: UserNamespace, Name: objectName(u.Name)}, Data: data}
@@ -223,7 +223,7 @@ func (c *Cluster) SetPassword(ctx context.Context, name pai.UserName, from, to p
 	return nil
 }
 
-// DeleteUser removes a user, and then the user's tokens. NoUserError; allow is asked about the user as it is at that moment, again when
+// DeleteUser removes a user, and then the user's tokens and SMB account. NoUserError; allow is asked about the user as it is at that moment, again when
 // someone else wrote in between, and its error ends it.
 func (c *Cluster) DeleteUser(ctx context.Context, name pai.UserName, allow func(pai.User) error) error {
 	if _, err := pai.ParseUserName(string(name)); err != nil {
@@ -257,7 +257,8 @@ func (c *Cluster) DeleteUser(ctx context.Context, name pai.UserName, allow func(
 	}
 	c.users.awaitGone(ctx, objectName(name), gone.Version)
 	c.record(ctx, pai.AuditDelete, "user", string(name), userRecord(gone), nil)
-	return c.removeAllTokens(ctx, name)
+	_, err = c.removeStorageAccount(ctx, name)
+	return errors.Join(c.removeAllTokens(ctx, name), err)
 }
 
 // userRecord is what the audit trail says of a user: of the extension only which keys it has, because users keep secrets there.

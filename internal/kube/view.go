@@ -163,6 +163,13 @@ func (v *view[T]) all() []T {
 	return out
 }
 
+// names are the objects' names, in no order.
+func (v *view[T]) names() []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Collect(maps.Keys(v.items))
+}
+
 // count is how many items there are.
 func (v *view[T]) count() int {
 	v.mu.RLock()

@@ -117,13 +117,40 @@ func TestInABrowser(t *testing.T) {
 	if log != hostile || !strings.Contains(profile, "research") || strings.Count(token, ".") != 2 {
 		t.Errorf("log %q, profile %q, token %q", log, profile, token)
 	}
+	setStoragePassword(t, ctx, s)
 	do(t, ctx, chromedp.Click(`header button`))
-	do(t, ctx, chromedp.WaitVisible(`input[name=password]`))
+	do(t, ctx, chromedp.WaitVisible(`input[name=username]`))
 	do(t, ctx, chromedp.Navigate(s.URL+"/"))
-	do(t, ctx, chromedp.WaitVisible(`input[name=password]`))
+	do(t, ctx, chromedp.WaitVisible(`input[name=username]`))
 	where := do(t, ctx, chromedp.Location())
 	if where != s.URL+"/login" {
 		t.Errorf("after signing out / leads to %s", where)
+	}
+}
+
+// setStoragePassword sets alice's SMB password on her profile, after a slip, and takes it away.
+func setStoragePassword(t *testing.T, ctx context.Context, s *servertest.Server) {
+	t.Helper()
+	fill := func(password, again string) {
+		do(t, ctx, chromedp.SendKeys(`#smb-form input[name=password]`, password))
+		do(t, ctx, chromedp.SendKeys(`#smb-form input[name=again]`, again))
+		do(t, ctx, chromedp.Click(`#smb-form button`))
+	}
+	none := do(t, ctx, chromedp.Text(`#smb-state`))
+	fill("secret of the folder", "secret of the holder")
+	fault := do(t, ctx, chromedp.Text(`[role=alert]`))
+	picture(t, ctx, "smb-password-refused")
+	fill("secret of the folder", "secret of the folder")
+	do(t, ctx, chromedp.WaitVisible(`#smb-remove`))
+	set := do(t, ctx, chromedp.Text(`#smb-state`))
+	picture(t, ctx, "smb-password")
+	account, err := s.Cluster.StorageAccount(t.Context(), "alice")
+	if err != nil || account.Set.IsZero() || !strings.Contains(none, "none yet") || fault != "The two passwords differ." || !strings.Contains(set, "It was set on 20") {
+		t.Errorf("the page said %q, %q and %q; the account is %+v, %v", none, fault, set, account, err)
+	}
+	do(t, ctx, chromedp.Click(`#smb-remove button`))
+	if gone := do(t, ctx, chromedp.Text(`main:not(:has(#smb-remove)) #smb-state`)); !strings.Contains(gone, "none yet") {
+		t.Errorf("after the removal the page says %q", gone)
 	}
 }
 

@@ -71,6 +71,8 @@ func New(services pai.Services, o Options) *Portal {
 	mux.Handle("POST /jobs/{job}/delete", p.signedIn(p.deleteJob))
 	mux.Handle("GET /profile", p.signedIn(p.profile))
 	mux.Handle("POST /profile/token", p.signedIn(p.makeToken))
+	mux.Handle("POST /profile/storage-password", p.signedIn(p.setStoragePassword))
+	mux.Handle("POST /profile/storage-password/remove", p.signedIn(p.removeStoragePassword))
 	mux.Handle("GET /login", p.page(p.loginForm))
 	mux.Handle("POST /login", p.page(p.login))
 	mux.Handle("POST /logout", p.signedIn(p.logout))

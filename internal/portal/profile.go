@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -15,6 +16,8 @@ type profileData struct {
 	Server  string // how this browser reaches the server
 	Token   string // a new one, shown this once
 	Until   time.Time
+	Storage pai.StorageAccount
+	Fault   string // why the SMB password is not set
 }
 
 // copiedLifetime is how long a token is good for that people copy from the page.
@@ -34,6 +37,48 @@ func (p *Portal) makeToken(w http.ResponseWriter, r *http.Request) error {
 	return p.profilePage(w, r, profileData{Token: token, Until: until})
 }
 
+// setStoragePassword sets the password of one's own folder. A refused one is not shown again.
+func (p *Portal) setStoragePassword(w http.ResponseWriter, r *http.Request) error {
+	if err := readForm(w, r); err != nil {
+		return err
+	}
+	caller, err := pai.CallerFrom(r.Context())
+	if err != nil {
+		return err
+	}
+	password := r.PostFormValue("password")
+	if password != r.PostFormValue("again") {
+		err = pai.Errorf(pai.InvalidParametersError, "The two passwords differ.")
+	} else {
+		_, err = p.services.StorageAccounts.SetStoragePassword(r.Context(), caller.User, pai.Password(password))
+	}
+	var known *pai.Error
+	switch {
+	case err == nil:
+		http.Redirect(w, r, storagePasswordPath, http.StatusSeeOther)
+		return nil
+	case errors.As(err, &known) && (known.Code == pai.InvalidParametersError || known.Code == pai.ConflictUserError):
+		return p.profilePage(w, r, profileData{Fault: known.Message})
+	}
+	return err
+}
+
+// removeStoragePassword takes the password of one's own folder away.
+func (p *Portal) removeStoragePassword(w http.ResponseWriter, r *http.Request) error {
+	caller, err := pai.CallerFrom(r.Context())
+	if err != nil {
+		return err
+	}
+	if _, err := p.services.StorageAccounts.RemoveStoragePassword(r.Context(), caller.User); err != nil {
+		return err
+	}
+	http.Redirect(w, r, storagePasswordPath, http.StatusSeeOther)
+	return nil
+}
+
+// storagePasswordPath is the part of the page that the SMB password is on.
+const storagePasswordPath = "/profile#smb"
+
 // profilePage completes the page and sends it.
 func (p *Portal) profilePage(w http.ResponseWriter, r *http.Request, data profileData) error {
 	var err error
@@ -43,10 +88,17 @@ func (p *Portal) profilePage(w http.ResponseWriter, r *http.Request, data profil
 	if data.Account, err = p.services.Users.User(r.Context(), data.Caller.User); err != nil {
 		return err
 	}
+	if data.Storage, err = p.services.StorageAccounts.StorageAccount(r.Context(), data.Caller.User); err != nil {
+		return err
+	}
 	scheme := "http"
 	if session.OverTLS(r) {
 		scheme = "https"
 	}
 	data.Server = scheme + "://" + r.Host
-	return p.render(w, http.StatusOK, "profile.html", data)
+	status := http.StatusOK
+	if data.Fault != "" {
+		status = http.StatusBadRequest
+	}
+	return p.render(w, status, "profile.html", data)
 }

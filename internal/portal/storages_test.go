@@ -21,6 +21,7 @@ type fixed struct {
 	pai.TokenService
 	pai.StorageService
 	pai.UserService
+	pai.StorageAccountService
 	caller   pai.Caller
 	storages []pai.Storage
 	account  pai.Account
@@ -29,11 +30,14 @@ type fixed struct {
 func (f fixed) Authenticate(context.Context, string) (pai.Caller, error) { return f.caller, nil }
 func (f fixed) Storages(context.Context) ([]pai.Storage, error)          { return f.storages, nil }
 func (f fixed) User(context.Context, pai.UserName) (pai.Account, error)  { return f.account, nil }
+func (f fixed) StorageAccount(_ context.Context, name pai.UserName) (pai.StorageAccount, error) {
+	return pai.StorageAccount{User: name}, nil
+}
 
 // page is what the services look like in a browser.
 func (f fixed) page(t *testing.T, path string) string {
 	t.Helper()
-	p := portal.New(pai.Services{Tokens: f, Storages: f, Users: f}, portal.Options{Log: slog.New(slog.DiscardHandler)})
+	p := portal.New(pai.Services{Tokens: f, Storages: f, Users: f, StorageAccounts: f}, portal.Options{Log: slog.New(slog.DiscardHandler)})
 	r := httptest.NewRequest("GET", path, nil)
 	r.Header.Set("Cookie", "pai-session=x")
 	w := httptest.NewRecorder()

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/md4" //lint:ignore SA1019 SMB's hash of passwords is made of it
 )
 
 // canaryBody is a request's body, and what it says that it is.
@@ -102,7 +104,7 @@ func (w *canaryWalk) byHand(id string) []canaryBody {
 			`{"data":{"username":"alice","newPassword":"SECRET"},"patch":true}`,
 			`{"data":{"username":"alice","extension":{"jobSSH":{"key":"SECRET","pub":"p"}}},"patch":true}`}
 	case "setStoragePassword":
-		texts = []string{`{"password":"SECRET"}`, `{"password":"SECRET\n"}`, `{"password":["SECRET"]}`, `{"passwort":"SECRET"}`, `{"password":"SECRET`}
+		texts = []string{`{"password":"SECRET"}`, `{"password":"SECRET\n"}`, `{"password":"SECRET` + strings.Repeat("x", 127) + `"}`, `{"passwort":"SECRET"}`}
 	case "declareStorage":
 		texts = declarationsWithSecrets
 	case "createJob":
@@ -113,7 +115,17 @@ func (w *canaryWalk) byHand(id string) []canaryBody {
 	}
 	var out []canaryBody
 	for i, text := range texts {
-		out = append(out, canaryBody{typ, strings.ReplaceAll(text, "SECRET", w.plant(fmt.Sprint("in body ", i, " of ", id)))})
+		secret := w.plant(fmt.Sprint("in body ", i, " of ", id))
+		if id == "setStoragePassword" {
+			hash := md4.New()
+			for _, b := range []byte(secret) {
+				hash.Write([]byte{b, 0})
+			}
+			for _, format := range []string{"%X", "%x", "%s"} {
+				w.what[fmt.Sprintf(format, hash.Sum(nil))] = fmt.Sprint("NT hash in body ", i)
+			}
+		}
+		out = append(out, canaryBody{typ, strings.ReplaceAll(text, "SECRET", secret)})
 	}
 	return out
 }

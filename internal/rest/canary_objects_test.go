@@ -25,6 +25,9 @@ func plantedObjects(c *canaries) []runtime.Object {
 		secret(kube.UserNamespace, "broken2", "username", map[string]string{"grouplist": `{"a":"` + c.plant("groups of a wrong type") + `"}`}),
 		secret(kube.GroupNamespace, "leaving", "groupname", map[string]string{"extension": `{}`, "more": c.plant("unknown field of a group")}),
 		kept(kube.TokenNamespace, hex.EncodeToString([]byte("carla")), "", map[string]string{"id": c.plant("listed token")}),
+		secret(kube.StorageAccountNamespace, "carla", "username", map[string]string{"nthash": c.plant("NT hash"), "set": "2026-11-23T10:00:00Z", "admin": "false",
+			"more": c.plant("unknown field of a storage account")}),
+		secret(kube.StorageAccountNamespace, "broken", "username", map[string]string{"nthash": c.plant("NT hash of a broken account"), "set": c.plant("broken time")}),
 		kept("default", "job-broken", "pai.storage/job", map[string]string{"job.yaml": c.plant("broken job")}),
 	}
 	out = append(out, plantedPods(c)...)

@@ -295,6 +295,11 @@ func (w *canaryWalk) pages(t *testing.T) {
 		}
 	}
 	secret := w.plant("password in the form of the portal")
+	for _, form := range []string{"password=" + secret, "password=" + secret + "&again=" + secret, "password=" + secret + "%0a&again=" + secret + "%0a", "again=" + secret} {
+		cookie := "pai-session=" + strings.TrimPrefix(w.as(t, "user"), "Bearer ")
+		w.ask(t, "portal storage password", "POST", "/profile/storage-password", "application/x-www-form-urlencoded", form, "", "Cookie", cookie)
+		w.ask(t, "portal profile", "GET", "/profile", "", "", "", "Cookie", cookie)
+	}
 	for _, typ := range []string{"application/x-www-form-urlencoded", "multipart/form-data", "text/plain", "application/json", ""} {
 		w.ask(t, "portal login", "POST", "/login", typ, "username=bob&password="+secret, "")
 		w.ask(t, "portal login", "POST", "/login", typ, "username=bob&password="+secret+"%zz", "")

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -10,62 +11,55 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 )
 
-type storageAccountInput struct {
-	User string `path:"user"`
+// storageAccountInfo is what there is to say of an SMB password without the password.
+type storageAccountInfo struct {
+	Username pai.UserName `json:"username"`
+	Set      bool         `json:"set" doc:"There is a password, and the SMB server lets the user in with it"`
+	Since    *time.Time   `json:"since,omitempty" doc:"When it was set"`
+	Admin    bool         `json:"admin" doc:"The user is an administrator"`
 }
+
+type storageAccountOutput struct{ Body storageAccountInfo }
 
 type setStoragePasswordInput struct {
 	User string `path:"user"`
 	Body struct {
-		Password string `json:"password" doc:"At least 6 characters; another one than that of the web pages"`
+		Password string `json:"password" doc:"6 to 127 characters, no control characters. Choose another one than for login."`
 	}
 }
 
-// storageAccount is a user's account on the SMB server. Nothing leads from it to the password.
-type storageAccount struct {
-	Username string     `json:"username"`
-	Set      bool       `json:"set" doc:"Whether there is a password, and so an account"`
-	Since    *time.Time `json:"since,omitempty" doc:"When the password was set"`
-}
-
-type storageAccountOutput struct{ Body storageAccount }
-
-// storagePasswordPath is where a user's account is, for the user and for administrators.
 const storagePasswordPath = prefix + "/users/{user}/storage-password"
 
 func (s *Server) storageAccountOperations() {
-	tags := []string{"user"}
+	tags := []string{"user", "storage"}
 	register(s, pai.Person, huma.Operation{OperationID: "getStoragePassword", Method: http.MethodGet, Path: storagePasswordPath, Tags: tags,
-		Summary: "Whether a user has a password for the SMB server. Others than oneself: administrators only."}, s.getStorageAccount)
+		Summary: "Tell whether a user has an SMB password, and since when. Others than oneself: administrators only."}, s.getStoragePassword)
 	register(s, pai.Person, huma.Operation{OperationID: "setStoragePassword", Method: http.MethodPut, Path: storagePasswordPath, Tags: tags,
-		Summary: "Set the password with which a user reaches the user's own folder by SMB. Others' than one's own: administrators only."}, s.setStoragePassword)
+		Summary: "Set the password that a user opens the user's own folder with over SMB. Others than oneself: administrators only."}, s.setStoragePassword)
 	register(s, pai.Person, huma.Operation{OperationID: "removeStoragePassword", Method: http.MethodDelete, Path: storagePasswordPath, Tags: tags,
-		Summary: "Take a user's SMB account away. Others' than one's own: administrators only."}, s.removeStoragePassword)
+		Summary: "Take a user's SMB password away; files stay. Others than oneself: administrators only."}, s.removeStoragePassword)
 }
 
-func storageAccountOf(a pai.StorageAccount) *storageAccountOutput {
-	return &storageAccountOutput{storageAccount{Username: string(a.User), Set: !a.Set.IsZero(), Since: moment(a.Set)}}
+func storageAccountInfoOf(a pai.StorageAccount) *storageAccountOutput {
+	return &storageAccountOutput{storageAccountInfo{Username: a.User, Set: !a.Set.IsZero(), Since: moment(a.Set), Admin: a.Admin}}
 }
 
-func (s *Server) getStorageAccount(ctx context.Context, in *storageAccountInput) (*storageAccountOutput, error) {
-	account, err := s.services.StorageAccounts.StorageAccount(ctx, pai.UserName(in.User))
-	if err != nil {
-		return nil, err
-	}
-	return storageAccountOf(account), nil
+// None of these checks the name: there is no user of one that cannot be, and the guard answers first.
+
+func (s *Server) getStoragePassword(ctx context.Context, in *userInput) (*storageAccountOutput, error) {
+	a, err := s.services.StorageAccounts.StorageAccount(ctx, pai.UserName(in.User))
+	return storageAccountInfoOf(a), err
 }
 
 func (s *Server) setStoragePassword(ctx context.Context, in *setStoragePasswordInput) (*storageAccountOutput, error) {
-	account, err := s.services.StorageAccounts.SetStoragePassword(ctx, pai.UserName(in.User), pai.Password(in.Body.Password))
-	if err != nil {
-		return nil, err
-	}
-	return storageAccountOf(account), nil
+	a, err := s.services.StorageAccounts.SetStoragePassword(ctx, pai.UserName(in.User), pai.Password(in.Body.Password))
+	return storageAccountInfoOf(a), err
 }
 
-func (s *Server) removeStoragePassword(ctx context.Context, in *storageAccountInput) (*messageOutput, error) {
-	if err := s.services.StorageAccounts.RemoveStoragePassword(ctx, pai.UserName(in.User)); err != nil {
-		return nil, err
+func (s *Server) removeStoragePassword(ctx context.Context, in *userInput) (*messageOutput, error) {
+	removed, err := s.services.StorageAccounts.RemoveStoragePassword(ctx, pai.UserName(in.User))
+	if !removed {
+		return &messageOutput{message{fmt.Sprintf("User %s has no SMB password: nothing to remove", in.User)}}, err
 	}
-	return &messageOutput{message{"the SMB account is removed"}}, nil
+	return &messageOutput{message{fmt.Sprintf("The SMB password of user %s is removed", in.User)}}, err
 }

@@ -110,7 +110,7 @@ func (s *Server) userOperations() {
 	register(s, pai.Person, huma.Operation{OperationID: "getUser", Method: http.MethodGet, Path: prefix + "/users/{user}", Tags: tags,
 		Summary: "Get a user. Others than oneself: administrators only."}, s.getUser)
 	register(s, pai.Administrator, huma.Operation{OperationID: "deleteUser", Method: http.MethodDelete, Path: prefix + "/users/{user}", Tags: tags,
-		Summary: "Remove a user who is no administrator, and the user's tokens. Administrators only."}, s.deleteUser)
+		Summary: "Remove a user who is no administrator, and the user's tokens and SMB password. Administrators only."}, s.deleteUser)
 	if s.services.SignOn == nil {
 		s.membershipOperations(tags)
 	}

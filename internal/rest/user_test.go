@@ -54,7 +54,7 @@ func TestReadsAskNobody(t *testing.T) {
 	s := servertest.Start(t, nil)
 	admin := "Bearer " + s.Token(t, "admin")
 	before := len(s.Kube.Actions())
-	for _, path := range []string{"/api/v2/users", "/api/v2/users/me", "/api/v2/users/alice", "/api/v2/tokens"} {
+	for _, path := range []string{"/api/v2/users", "/api/v2/users/me", "/api/v2/users/alice", "/api/v2/users/alice/storage-password", "/api/v2/tokens"} {
 		check(t, s, admin, "GET", path, "", "", 200, "")
 	}
 	if asked := s.Kube.Actions()[before:]; len(asked) > 0 {

@@ -99,10 +99,14 @@ func whoUsers() map[string]whoRow {
 	forAdmins := func(status int) [callers]int {
 		return [callers]int{no401, no401, no401, no401, no403, no403, no403, status}
 	}
+	own := [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}
 	return map[string]whoRow{
-		"getAllUser":  {path: "/api/v2/users", status: forAdmins(200)},
-		"updateUser":  {path: "/api/v2/users", typ: typ, body: `{"data":{"username":"alice","email":"a@b.c"},"patch":true}`, status: forAdmins(201)},
-		"getUserSelf": {path: "/api/v2/users/me", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"getStoragePassword":    {path: "/api/v2/users/alice/storage-password", status: own},
+		"setStoragePassword":    {path: "/api/v2/users/alice/storage-password", typ: typ, body: `{"password":"secret of the folder"}`, status: own},
+		"removeStoragePassword": {path: "/api/v2/users/alice/storage-password", status: own},
+		"getAllUser":            {path: "/api/v2/users", status: forAdmins(200)},
+		"updateUser":            {path: "/api/v2/users", typ: typ, body: `{"data":{"username":"alice","email":"a@b.c"},"patch":true}`, status: forAdmins(201)},
+		"getUserSelf":           {path: "/api/v2/users/me", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
 		"updateUserSelf": {path: "/api/v2/users/me", typ: typ, body: `{"data":{"username":"SELF","email":"a@b.c"},"patch":true}`,
 			status: [callers]int{no401, no401, no401, no401, no403, 201, 201, 201}},
 		"getUser":             {path: "/api/v2/users/alice", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
@@ -110,10 +114,6 @@ func whoUsers() map[string]whoRow {
 		"updateUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"default"}`, status: forAdmins(201)},
 		"deleteUserGroup":     {path: "/api/v2/users/bob/group", typ: typ, body: `{"groupname":"admingroup"}`, status: forAdmins(201)},
 		"updateUserGrouplist": {path: "/api/v2/users/bob/grouplist", typ: typ, body: `{"grouplist":["default"]}`, status: forAdmins(201)},
-		"getStoragePassword":  {path: "/api/v2/users/alice/storage-password", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
-		"setStoragePassword": {path: "/api/v2/users/alice/storage-password", typ: typ, body: `{"password":"another-secret"}`,
-			status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
-		"removeStoragePassword": {path: "/api/v2/users/alice/storage-password", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
 		"createUser": {path: "/api/v2/users", typ: "application/json", body: `{"username":"carol","password":"secret-carol"}`,
 			status: [callers]int{no401, no401, no401, no401, no403, no403, no403, 201}},
 	}

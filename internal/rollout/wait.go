@@ -25,12 +25,17 @@ func (s *Services) pods(ctx context.Context, service string) ([]corev1.Pod, erro
 	return list.Items, nil
 }
 
+// askEvery is how often a service that is awaited is asked what it waits for.
+const askEvery = 3 * time.Second
+
 // waitFor waits until as many pods of the newest kind of a service are ready as there have to be, and says how they get on. When the time is
 // up, the error is what the pods themselves say.
 func (s *Services) waitFor(ctx context.Context, service string, want int) error {
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 	var last []PodStatus
+	var faults []string
+	var asked time.Time
 	for {
 		done, err := s.rolledOut(ctx, service)
 		if err != nil && ctx.Err() == nil {
@@ -52,6 +57,10 @@ func (s *Services) waitFor(ctx context.Context, service string, want int) error 
 			s.Note(service, fmt.Sprintf("%d of %d ready", ready, want))
 			return nil
 		}
+		if service == StorageManager && time.Since(asked) > askEvery { // a pod that runs and is not ready knows why
+			faults, asked = s.storageFaults(ctx, last), time.Now()
+		}
+		waiting = append(waiting, faults...)
 		s.Note(service, fmt.Sprintf("%d of %d ready; %s", ready, want, cmp.Or(strings.Join(waiting, "; "), "waiting for pods")))
 		select {
 		case <-tick.C:
@@ -59,7 +68,7 @@ func (s *Services) waitFor(ctx context.Context, service string, want int) error 
 			// The context is over: what the pods say is asked for in a short time of its own.
 			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			return fmt.Errorf("%w: %d of %d ready%s", context.Cause(ctx), ready, want, s.explain(late, last))
+			return fmt.Errorf("%w: %d of %d ready; %s%s", context.Cause(ctx), ready, want, cmp.Or(strings.Join(waiting, "; "), "no pod of it"), s.explain(late, last))
 		}
 	}
 }

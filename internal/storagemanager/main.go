@@ -71,14 +71,16 @@ func (o options) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m := &manager{layout: layout{settings.LocalPath}, run: o.run, node: o.node, log: o.log, settings: settings, changed: make(chan struct{}, 1), memberEvery: o.memberEvery}
+	m := &manager{layout: layout{settings.LocalPath}, run: o.run, node: o.node, log: o.log, settings: settings, changed: make(chan struct{}, 1), memberEvery: o.memberEvery, heard: make(chan struct{})}
 	if err := m.prepare(); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.serve(ctx) })
 	group.Go(func() error { return o.follow(ctx, m) })
-	if !o.alone {
+	if o.alone {
+		m.hearOnce.Do(func() { close(m.heard) })
+	} else {
 		group.Go(func() error { return o.followCluster(ctx, m) })
 	}
 	group.Go(func() error { return serveHTTP(ctx, o.local, m.handler()) })

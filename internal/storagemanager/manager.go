@@ -67,6 +67,8 @@ type manager struct {
 	refused  []fileserver.Refused // users who cannot have an account
 
 	probePassword string
+	heard         chan struct{} // closed when the cluster has said something
+	hearOnce      sync.Once
 	memberEvery   time.Duration
 	changed       chan struct{}
 }
@@ -103,6 +105,7 @@ func (m *manager) setNodes(nodes []netip.Addr) {
 	slices.SortFunc(nodes, netip.Addr.Compare)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.hearOnce.Do(func() { close(m.heard) })
 	if slices.Equal(nodes, m.known.Nodes) {
 		return
 	}
@@ -167,6 +170,11 @@ func (m *manager) applyNFS() error {
 	if text == m.nfs.text {
 		return nil
 	}
+	state := m.nfs.State()
+	if state.PID != 0 && !state.Ready && time.Since(state.Since) < startLimit {
+		time.AfterFunc(time.Second/2, m.wake) // it reads its exports just now: once it is there it is told
+		return nil
+	}
 	if err := renameio.WriteFile(m.nfs.config, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -182,6 +190,9 @@ func (m *manager) applyNFS() error {
 	m.log.Info("nfs server: new configuration", "clients", len(desired.Exports[0].Clients), "applied", how)
 	return m.nfs.Signal(signal)
 }
+
+// startLimit is how long a starting server is left alone. One that does not come up may need the new configuration for that.
+const startLimit = 10 * time.Second
 
 // beforeExports is the part that only a new process reads.
 func beforeExports(text string) string {
@@ -239,7 +250,10 @@ func (m *manager) serve(ctx context.Context) error {
 		m.log.Warn("the NFS server's numbers will be missing", "cause", err.Error())
 	}
 	cancel()
-	group.Go(func() error { return proc.Keep(ctx, m.nfs.Child) })
+	group.Go(func() error {
+		m.awaitCluster(ctx)
+		return proc.Keep(ctx, m.nfs.Child)
+	})
 	group.Go(func() error { return m.serveSMB(ctx) })
 	group.Go(func() error { return m.watch(ctx, m.nfs, m.probeNFS) })
 	if m.smb != nil {
@@ -264,6 +278,21 @@ func (m *manager) serve(ctx context.Context) error {
 	})
 	return group.Wait()
 }
+
+// awaitCluster gives the cluster a moment to say whom to serve, so that the server starts with that.
+func (m *manager) awaitCluster(ctx context.Context) {
+	select {
+	case <-m.heard:
+	case <-ctx.Done():
+	case <-time.After(hearLimit):
+	}
+	if err := m.apply(); err != nil {
+		m.log.Error("the new configuration is not used", "cause", err.Error())
+	}
+}
+
+// hearLimit is how long the servers wait for the cluster's word; then they serve whom they served before.
+const hearLimit = 3 * time.Second
 
 // Times of the probes.
 const (

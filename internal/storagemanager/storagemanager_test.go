@@ -1,7 +1,6 @@
 package storagemanager
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -9,16 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
-
+	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/clusterconfig"
 	"github.com/pai-storage/pai-storage/internal/fileserver"
+	"github.com/pai-storage/pai-storage/internal/kube/fileaccess"
 	"github.com/pai-storage/pai-storage/internal/proc"
-	"github.com/pai-storage/pai-storage/internal/smbaccount"
 )
 
 func TestNetbiosName(t *testing.T) {
@@ -48,7 +43,7 @@ func TestParseSMBStatus(t *testing.T) {
 func serving(t *testing.T) *manager {
 	t.Helper()
 	root := t.TempDir()
-	m := &manager{layout: layout{root}, run: t.TempDir(), log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1),
+	m := &manager{layout: layout{root}, run: t.TempDir(), log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1), heard: make(chan struct{}),
 		settings: clusterconfig.StorageManager{LocalPath: root}}
 	if err := os.MkdirAll(m.layout.state(), 0o700); err != nil {
 		t.Fatal(err)
@@ -96,44 +91,17 @@ func TestClientsFollowTheNodes(t *testing.T) {
 	}
 }
 
-func TestFollowCluster(t *testing.T) {
-	record := smbaccount.Record{User: "alice", Hash: strings.Repeat("A", 32), Set: time.Unix(1, 0), Admin: true}
-	client := fake.NewClientset(
-		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{
-			{Type: corev1.NodeHostName, Address: "n1"}, {Type: corev1.NodeInternalIP, Address: "10.0.0.1"}, {Type: corev1.NodeInternalIP, Address: "fd00::1"}}}},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: smbaccount.Namespace, Name: smbaccount.Name("alice")}, Data: record.Data()},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: smbaccount.Namespace, Name: "damaged"}},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: smbaccount.Name("bob")}, Data: smbaccount.Record{User: "bob", Hash: record.Hash}.Data()})
-	m := serving(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = m.followClient(ctx, client) }()
-	defer func() { cancel(); <-ended }()
-	want := []UserAccount{{fileserver.Account{Name: "alice", Hash: fileserver.Hash(record.Hash)}, true}}
-	known := func() (nodes []netip.Addr, accounts []UserAccount) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.known.Nodes, m.known.Accounts
+// TestWhatTheClusterSays: nodes become addresses, and accounts keep their hashes and their rights.
+func TestWhatTheClusterSays(t *testing.T) {
+	a, b, c := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("10.0.0.2")
+	if got := addresses([]fileaccess.Node{{Name: "n1", Addresses: []netip.Addr{a, b}}, {Name: "none"}, {Name: "n2", Addresses: []netip.Addr{c}}}); !slices.Equal(got, []netip.Addr{a, b, c}) {
+		t.Errorf("addresses %v", got)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		nodes, accounts := known()
-		if len(nodes) == 2 && slices.Equal(accounts, want) {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("it knows %v and %v", nodes, accounts)
-		}
-	}
-	if err := client.CoreV1().Nodes().Delete(ctx, "n1", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if nodes, _ := known(); len(nodes) == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("a node that has left is still known")
-		}
+	hash := strings.Repeat("A", 32)
+	got := userAccounts([]fileaccess.Account{{Name: "alice", NTHash: pai.PasswordHash(hash), Admin: true}, {Name: "bob", NTHash: pai.PasswordHash(hash)}})
+	want := []UserAccount{{fileserver.Account{Name: "alice", Hash: fileserver.Hash(hash)}, true}, {fileserver.Account{Name: "bob", Hash: fileserver.Hash(hash)}, false}}
+	if !slices.Equal(got, want) {
+		t.Errorf("accounts %v", got)
 	}
 }
 
