@@ -50,7 +50,7 @@ soak: build kubernetes ## the long repetitions: servers that are killed, and the
 bench: build kubernetes ## Go benchmarks, then the REST server as a whole program (BENCHFLAGS="-output json")
 	go test -run '^$$' -bench . -benchmem $$($(PACKAGES))
 	go test -count=1 -timeout 30m -v ./test/bench -args -users 10000 -fewer 1000 -groups 1000 -storages 2000 -rounds 5 -turn 3s -jobs 10000 $(BENCHFLAGS)
-	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 30m -v -run 'TestWaitingJobsExplainThemselves/start' ./test/system # from submission to running (root)
+	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 60m -v -run 'TestWaitingJobsExplainThemselves/(start|storage_manager/speed)' ./test/system # from submission to running; file servers (root)
 
 lint: ## formatting, vet, staticcheck
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted (make fmt): $$bad"; exit 1; fi
