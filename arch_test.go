@@ -21,9 +21,11 @@ var allowed = map[string]map[string]string{
 
 	"cmd/paictl":      {"internal/cli": "the program"},
 	"cmd/rest-server": {"internal/daemon": "the program"},
+	"cmd/pai-mount":   {"internal/mounter": "the program"},
 	"cmd/task-init":   {"internal/taskinit": "the program"},
 
 	"cmd/storage-manager": {"internal/storagemanager": "the program"},
+	"cmd/node-agent":      {"internal/agent": "the program"},
 
 	"internal/cli": {
 		"":                       "the nouns that people type",
@@ -68,9 +70,12 @@ var allowed = map[string]map[string]string{
 		"internal/fileserver": "the hash that SMB takes for a password",
 	},
 	"internal/kube": {
-		"":                    "the nouns",
-		"internal/doctor":     "why jobs wait, from the facts that are collected here",
-		"internal/kube/specs": "what a noun looks like as an object",
+		"internal/mount":        "what workers are to mount for a check",
+		"internal/storagecheck": "what workers are told, and what they tell",
+		"internal/volume":       "how workers mount a volume",
+		"":                      "the nouns",
+		"internal/doctor":       "why jobs wait, from the facts that are collected here",
+		"internal/kube/specs":   "what a noun looks like as an object",
 	},
 	"internal/kube/specs": {"": "the nouns"},
 	"internal/kube/fileaccess": {
@@ -108,9 +113,11 @@ var allowed = map[string]map[string]string{
 	},
 	"internal/clusterconfig": {"internal/yamltext": "where in the source things stand"},
 	"internal/rollout": {
+		"":                       "which types of storages a worker lacks something for",
 		"deploy":                 "the services' manifests",
 		"internal/clusterconfig": "what is carried, checked",
 		"internal/kubeapply":     "manifests into the cluster",
+		"internal/storagecheck":  "what node agents complain about",
 	},
 	"internal/storagemanager": {
 		"internal/clusterconfig":   "its section",
@@ -118,6 +125,30 @@ var allowed = map[string]map[string]string{
 		"internal/proc":            "the servers are processes",
 		"internal/kube/fileaccess": "who may mount and log in",
 	},
+	"internal/mount": {},
+	"internal/csi": {
+		"internal/mount":  "what mounts",
+		"internal/volume": "what a PersistentVolume says of a volume",
+	},
+	"internal/mounter": {
+		"internal/flexvolume": "the kubelet's calls",
+		"internal/mount":      "the engine",
+	},
+	"internal/flexvolume": {
+		"internal/mount":  "what mounts",
+		"internal/volume": "what the kubelet says of a volume",
+	},
+	"internal/volume":       {"internal/mount": "what the words of a volume come to"},
+	"internal/storagecheck": {"internal/mount": "what is to be mounted for a check"},
+	"internal/agent": {
+		"":                      "the types of storages",
+		"internal/csi":          "drivers that the kubelet calls",
+		"internal/flexvolume":   "drivers that are installed",
+		"internal/mount":        "what mounts",
+		"internal/storagecheck": "what is ordered and reported",
+		"internal/volume":       "the drivers' names",
+	},
+
 	"internal/buildcache": {},
 	"internal/fileserver": {},
 	"internal/kubeapply":  {},
@@ -128,8 +159,11 @@ var allowed = map[string]map[string]string{
 
 	// For tests only.
 	"internal/adtest":   {"internal/kubetest": "tests that cannot run say so"},
+	"internal/await":    {},
+	"internal/docrun":   {},
 	"internal/kubefake": {},
 	"internal/kubetest": {
+		"internal/await":        "starts are waited for",
 		"internal/buildcache":   "where the binaries lie",
 		"internal/controlplane": "etcd and the API server",
 		"internal/kubebuild":    "the binaries",
@@ -152,23 +186,24 @@ var confined = map[string]struct {
 	to  []string
 	why string
 }{
-	"k8s.io/": {[]string{"internal/kube", "internal/kube/specs", "internal/kube/fileaccess", "internal/kubeapply", "internal/kubefake", "internal/kubetest",
-		"internal/controlplane", "internal/localcluster", "internal/daemon", "internal/servertest", "internal/rollout", "internal/storagemanager"}, "the nouns reach Kubernetes through internal/kube"},
+	"k8s.io/": {[]string{"internal/csi", "internal/kube", "internal/kube/specs", "internal/kube/fileaccess", "internal/kubeapply", "internal/kubefake", "internal/kubetest",
+		"internal/controlplane", "internal/localcluster", "internal/daemon", "internal/servertest", "internal/rollout", "internal/storagemanager", "internal/agent"}, "the nouns reach Kubernetes through internal/kube"},
 	"github.com/spf13/cobra":            {[]string{"internal/cli"}, "flags are the command line's"},
 	"github.com/danielgtaylor/huma/":    {[]string{"internal/rest"}, "HTTP is one front end among others"},
-	"github.com/prometheus/":            {[]string{"internal/rest", "internal/daemon", "internal/storagemanager"}, "numbers are for the API's /metrics"},
+	"github.com/prometheus/":            {[]string{"internal/rest", "internal/daemon", "internal/storagemanager", "internal/agent"}, "numbers are for the API's /metrics"},
 	"github.com/coreos/go-oidc/":        {[]string{"internal/auth"}, "one place knows identity providers"},
 	"github.com/zitadel/oidc/":          {[]string{"internal/openidtest"}, "a provider is for tests"},
 	"github.com/golang-jwt/":            {[]string{"internal/auth"}, "one place makes and reads tokens"},
 	"github.com/thejerf/suture/":        {[]string{"internal/proc"}, "one place supervises"},
 	"github.com/vishvananda/netlink":    {[]string{"internal/localcluster"}, "only a local cluster makes a network"},
+	"google.golang.org/grpc":            {[]string{"internal/csi"}, "the kubelet speaks it with CSI drivers alone"},
 	"github.com/cloudsoda/go-smb2":      {[]string{"internal/fileserver"}, "one place asks file servers"},
 	"github.com/chromedp/":              {nil, "browsers are for tests"},
 	"github.com/google/go-containerreg": {[]string{"internal/nodeimage"}, "only the image has container images"},
 }
 
 // testOnly are packages that no program may import.
-var testOnly = []string{"internal/adtest", "internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
+var testOnly = []string{"internal/adtest", "internal/await", "internal/docrun", "internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
 
 type goPackage struct {
 	ImportPath string

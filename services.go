@@ -11,5 +11,6 @@ type Services struct {
 	Audit           AuditService
 	VirtualClusters VirtualClusterService
 	Kubernetes      KubernetesService
+	Readiness       ReadinessService
 	SignOn          SignOnService // nil: users have passwords here
 }

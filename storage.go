@@ -28,6 +28,7 @@ const (
 	StorageSamba     StorageType = "samba"
 	StorageAzureBlob StorageType = "azureBlob"
 	StorageAzureFile StorageType = "azureFile"
+	StorageS3        StorageType = "s3" // an object store that speaks S3's protocol
 	StorageDshuttle  StorageType = "dshuttle"
 	StorageHostPath  StorageType = "hostPath"
 	StorageLocal     StorageType = "local"

@@ -34,3 +34,28 @@ var Admission []byte
 //
 //go:embed storage-manager/rbac.yaml
 var StorageManagerRBAC []byte
+
+// NodeAgentRBAC is the node agent's service account, the namespaces of orders and reports, and what it may do there.
+//
+//go:embed node-agent/rbac.yaml
+var NodeAgentRBAC []byte
+
+// NodeAgentPolicy keeps each node agent to its own node's labels and its own report.
+//
+//go:embed node-agent/policy.yaml
+var NodeAgentPolicy []byte
+
+// NodeAgent is the node agent's DaemonSet.
+//
+//go:embed node-agent/daemonset.yaml
+var NodeAgent []byte
+
+// NodeAgentCSIDriver makes the node agent's CSI driver known to Kubernetes.
+//
+//go:embed node-agent/csidriver.yaml
+var NodeAgentCSIDriver []byte
+
+// NodeAgentAzureFile makes the driver of azureFile volumes known, for clusters without the official one.
+//
+//go:embed node-agent/azurefile.yaml
+var NodeAgentAzureFile []byte

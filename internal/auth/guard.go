@@ -9,7 +9,7 @@ import (
 // Guard wraps services so that each call is checked against who is calling, as [pai.CallerFrom] says.
 func Guard(next pai.Services, accounts *Accounts) pai.Services {
 	g := &guard{next: next, accounts: accounts}
-	services := pai.Services{Storages: g, Groups: g, Users: g, Tokens: g, Jobs: g, Audit: g, VirtualClusters: g, Kubernetes: g, StorageAccounts: g}
+	services := pai.Services{Storages: g, Groups: g, Users: g, Tokens: g, Jobs: g, Audit: g, VirtualClusters: g, Kubernetes: g, Readiness: g, StorageAccounts: g}
 	if next.SignOn != nil {
 		services.SignOn = next.SignOn // for guests
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"iter"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -33,4 +34,19 @@ func (g *guard) Pods(ctx context.Context, namespace string) (json.RawMessage, er
 		return nil, err
 	}
 	return g.next.Kubernetes.Pods(ctx, namespace)
+}
+
+func (g *guard) Readiness(ctx context.Context, q pai.ReadinessQuery) (iter.Seq[pai.NodeReadiness], error) {
+	if err := pai.Administrator.Check(ctx); err != nil {
+		return nil, err
+	}
+	return g.next.Readiness.Readiness(ctx, q)
+}
+
+// StorageHealth is for whoever may see the storage.
+func (g *guard) StorageHealth(ctx context.Context, name pai.StorageName) (pai.StorageHealth, error) {
+	if _, err := g.Storage(ctx, name); err != nil {
+		return pai.StorageHealth{}, err
+	}
+	return g.next.Readiness.StorageHealth(ctx, name)
 }

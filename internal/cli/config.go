@@ -226,7 +226,7 @@ func newConfigValidate(s *Streams) *cobra.Command {
 				return err
 			}
 			return printResult(s, cmd, map[string]any{"faults": []string{}, "machines": len(cfg.Machines)}, func() error {
-				_, err := fmt.Fprintf(s.Out, "%s: no faults; %d machines, %d of them storage servers\n", o.directory, len(cfg.Machines), len(cfg.StorageServers()))
+				_, err := fmt.Fprintf(s.Out, "%s: no faults; machines: %d, of them storage servers: %d\n", o.directory, len(cfg.Machines), len(cfg.StorageServers()))
 				return err
 			})
 		},

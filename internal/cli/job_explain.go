@@ -61,7 +61,12 @@ func printDiagnosis(w io.Writer, d client.Diagnosis) error {
 
 // printFinding prints one reason: the sentence, and everything else that is known below it.
 func printFinding(w io.Writer, f client.Finding) error {
-	if _, err := fmt.Fprintf(w, "\n%s: %s\n", term.Plain(f.Code), term.Plain(f.Message)); err != nil {
+	return printFindingAs(w, f.Code+": "+f.Message, f)
+}
+
+// printFindingAs is printFinding with another first line.
+func printFindingAs(w io.Writer, title string, f client.Finding) error {
+	if _, err := fmt.Fprintf(w, "\n%s\n", term.Plain(title)); err != nil {
 		return err
 	}
 	rows := [][]string{{"to do", f.Fix}, {"by", fixers[f.Who]}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")}, {"since", since(f.Since)}}

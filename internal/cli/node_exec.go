@@ -16,7 +16,7 @@ type nodeExecOptions struct {
 
 func newNode(s *Streams) *cobra.Command {
 	cmd := &cobra.Command{Use: "node", Short: "Work with the workers", Args: cobra.NoArgs}
-	cmd.AddCommand(newNodeExec(s))
+	cmd.AddCommand(newNodeList(s), newNodeCheck(s), newNodePrepare(s), newNodeExec(s))
 	return cmd
 }
 

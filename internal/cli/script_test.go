@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs what a user could type, in testdata/script, against the true server over an in-memory Kubernetes.
 //
-// Besides the usual commands, scripts have "finish USER JOB CODE", which lets the job's tasks end, "mode 0600 FILE", which checks
-// permissions, and "token USER FILE", which signs a user in elsewhere.
+// Besides the usual commands, scripts have "bind STORAGE", which waits for the claim and binds it, "finish USER JOB CODE", which lets the job's tasks end, "mode 0600 FILE", which checks
+// permissions, "report NODE ...", which is what a worker's agent says (see [report]), and "token USER FILE", which signs a user in elsewhere.
 func TestScripts(t *testing.T) {
 	runScripts(t, "script", func(tb testing.TB, env *testscript.Env) *servertest.Server { return servertest.Start(tb, nil) })
 }
@@ -62,7 +62,7 @@ func runScripts(t *testing.T, dir string, start func(testing.TB, *testscript.Env
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "finish": finish, "mode": mode, "token": writeToken},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "bind": bind, "finish": finish, "mode": mode, "report": report, "token": writeToken},
 	})
 }
 
@@ -137,6 +137,29 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	job.Status.Conditions = append(job.Status.Conditions, condition)
 	_, err = s.Kube.BatchV1().Jobs("default").UpdateStatus(ctx, job, metav1.UpdateOptions{})
+	ts.Check(err)
+}
+
+// bind does what Kubernetes does with the claim of a storage, once there is one: bind STORAGE.
+func bind(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value("server").(*servertest.Server)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	claims := s.Kube.CoreV1().PersistentVolumeClaims("default")
+	watch, err := claims.Watch(ctx, metav1.ListOptions{})
+	ts.Check(err)
+	defer watch.Stop()
+	claim, err := claims.Get(ctx, args[0], metav1.GetOptions{})
+	for err != nil {
+		select {
+		case <-watch.ResultChan():
+			claim, err = claims.Get(ctx, args[0], metav1.GetOptions{})
+		case <-ctx.Done():
+			ts.Fatalf("there is no claim %s", args[0])
+		}
+	}
+	claim.Status.Phase = corev1.ClaimBound
+	_, err = claims.UpdateStatus(ctx, claim, metav1.UpdateOptions{})
 	ts.Check(err)
 }
 

@@ -33,6 +33,7 @@ func newService(s *Streams) *cobra.Command {
   cluster-configuration  the roles of nodes that layout.yaml gives them
   rest-server            the REST API and the portal
   storage-manager        an NFS and SMB server on machines with pai-storage: "true"
+  node-agent             on machines with pai-worker: "true": drivers that mount storages, and checks that they do
 
 It talks to Kubernetes with a kubeconfig: --kubeconfig, else $KUBECONFIG, else ~/.kube/config.`,
 		Args: cobra.NoArgs,

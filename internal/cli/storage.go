@@ -6,6 +6,7 @@ func storageCommands(s *Streams) []*cobra.Command {
 	return []*cobra.Command{
 		newStorageList(s),
 		newStorageShow(s),
+		newStorageCheck(s),
 		newStorageAdd(s),
 		newStorageRemove(s),
 		newStorageGrant(s),

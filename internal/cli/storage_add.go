@@ -23,9 +23,11 @@ type storageAddOptions struct {
 	order   client.Declaration
 	options []string
 	secret  string // file
+	server  string
 	grant   []string
 	dryRun  bool
 	noWait  bool
+	noCheck bool
 	timeout time.Duration
 }
 
@@ -35,21 +37,29 @@ func newStorageAdd(s *Streams) *cobra.Command {
 		Use:   "add NAME URL",
 		Short: "Declare a storage (administrators)",
 		Long: `Declare a storage: its volume, its claim and, where it needs one, its secret are made in one step, or not at all. Then
-wait until it is bound, and grant it.
+grant it, wait until it is bound, and, when it is granted to somebody, until every worker has mounted it to see whether
+it can. Exit status 1 when a worker cannot: the storage is there all the same.
 
 URL says where it is:
-  nfs://SERVER/PATH             smb://HOST/SHARE
-  azblob://CONTAINER            azfile://SHARE
-  hostpath:///PATH              local://NODE[,NODE...]/PATH
+  nfs://SERVER/PATH                       smb://HOST/SHARE[/DIRECTORY]
+  azblob://ACCOUNT/CONTAINER[/PREFIX]     azfile://ACCOUNT/SHARE
+  s3://BUCKET[/PREFIX]                    hostpath:///PATH
+  local://NODE[,NODE...]/PATH
+
+azblob://CONTAINER and azfile://SHARE are for secrets that have the account's name in them. --endpoint says where an
+object store is that is not the public cloud's, --file-server the same of an Azure File share.
 
 Secrets never go on the command line. --secret-from reads them from a file of KEY=VALUE lines, or of a JSON object:
   smb     username, password, domain
-  azblob  accountname, and accountkey or accountsastoken
-  azfile  azurestorageaccountname, azurestorageaccountkey`,
+  azblob  accountkey or accountsastoken
+  azfile  azurestorageaccountkey
+  s3      accesskey, secretkey; or none with --anonymous`,
 		Example: `  paictl storage add nfs-storage nfs://10.0.0.1/data --grant default
   paictl storage add home nfs://10.0.0.1/users --personal --mount-option nfsvers=4.1 --mount-option hard
   paictl storage add team smb://fileserver/team --secret-from team.secret --read-only
-  paictl storage add archive azblob://archive --secret-name azure-secret --dry-run`,
+  paictl storage add archive azblob://team/archive --secret-from blob.secret --grant default
+  paictl storage add models s3://models --endpoint https://s3.example.org --secret-from s3.secret
+  paictl storage add files azfile://team/files --secret-name azure-secret --dry-run`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error { return runStorageAdd(cmd.Context(), o, cmd, args) },
 	}
@@ -58,14 +68,19 @@ Secrets never go on the command line. --secret-from reads them from a file of KE
 	f.BoolVar(&o.order.ReadOnly, "read-only", false, "jobs can only read it")
 	f.StringVar(&o.order.Size, "size", "", "what the claim asks for (default 10Gi)")
 	f.StringArrayVar(&o.order.MountOptions, "mount-option", nil, "one mount option (again for more)")
-	f.StringArrayVar(&o.options, "option", nil, "one option of the volume's driver, as NAME=VALUE (again for more)")
+	f.StringArrayVar(&o.options, "option", nil, "one attribute of the volume, as NAME=VALUE (again for more)")
+	f.StringVar(&o.order.Endpoint, "endpoint", "", "`URL` of the object store's service (azblob, s3)")
+	f.StringVar(&o.order.Region, "region", "", "where the bucket is (s3)")
+	f.StringVar(&o.server, "file-server", "", "`host` that has the share, where it is not Azure's own (azfile)")
+	f.BoolVar(&o.order.Anonymous, "anonymous", false, "read it without a secret (s3)")
 	f.StringVar(&o.order.SecretName, "secret-name", "", "a Secret of the jobs namespace that is there already")
 	f.StringVar(&o.secret, "secret-from", "", "`file` with what a new Secret holds; - for standard input")
 	f.StringArrayVar(&o.grant, "grant", nil, "grant it to this group (again for more)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only show the objects that would be made")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait until it is bound")
-	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long to wait until it is bound")
-	cmd.MarkFlagsMutuallyExclusive("secret-name", "secret-from")
+	f.BoolVar(&o.noCheck, "no-check", false, "do not wait for what workers say about it")
+	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long to wait until it is bound, and as long until it is checked")
+	cmd.MarkFlagsMutuallyExclusive("secret-name", "secret-from", "anonymous")
 	completeFlag(cmd, "grant", groupNames)
 	return cmd
 }
@@ -95,20 +110,42 @@ func runStorageAdd(ctx context.Context, o *storageAddOptions, cmd *cobra.Command
 			return err
 		}
 	}
+	return o.result(ctx, cmd, c, made)
+}
+
+// result shows what there is now, and what workers say about it.
+func (o *storageAddOptions) result(ctx context.Context, cmd *cobra.Command, c *client.Client, made client.Declared) error {
 	st, err := c.Storage(ctx, pai.StorageName(made.Name))
 	if err != nil {
 		return err
 	}
-	return printResult(o.streams, cmd, map[string]any{"storage": st, "secret": made.SecretName, "granted": o.grant}, func() error {
+	value := map[string]any{"storage": st, "secret": made.SecretName, "granted": o.grant}
+	var checked checkedStorage
+	check := len(o.grant) > 0 && !o.noWait && !o.noCheck
+	if check {
+		w := workerCheck{progress: o.streams.Err, interval: askInterval, timeout: o.timeout, workers: workersOf(c), health: c.StorageHealth}
+		if checked, err = w.run(ctx, pai.StorageName(made.Name)); err != nil {
+			return err
+		}
+		value["check"] = checked
+	}
+	err = printResult(o.streams, cmd, value, func() error {
 		_, err := fmt.Fprintf(o.streams.Out, "storage %s is declared: %s, volume %s, %s%s\n",
 			st.Name, st.Type, made.VolumeName, firstOf(st.Reason, "ready"), grantedText(o.grant))
+		if err == nil && check {
+			err = checked.print(o.streams.Out, made.Name)
+		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return checked.err(made.Name)
 }
 
 func grantedText(groups []string) string {
 	if len(groups) == 0 {
-		return "; grant it with: paictl storage grant GROUP STORAGE"
+		return "; workers check it once it is granted, with: paictl storage grant GROUP STORAGE"
 	}
 	return "; granted to " + strings.Join(groups, ", ")
 }
@@ -122,6 +159,15 @@ func (o *storageAddOptions) complete(args []string) error {
 	o.order.Name = string(name)
 	if err := place(args[1], &o.order); err != nil {
 		return usageError{err}
+	}
+	if o.server != "" {
+		if o.order.Type != pai.StorageAzureFile {
+			return usageError{errors.New("--file-server is for azfile://; other URLs say where the server is")}
+		}
+		o.order.Server = o.server
+	}
+	if u, err := url.Parse(o.order.Endpoint); err == nil && u.User != nil {
+		return usageError{errors.New("--endpoint with a user or a password in it would be seen by everybody on this machine: use --secret-from")}
 	}
 	for _, option := range o.options {
 		key, value, ok := strings.Cut(option, "=")
@@ -157,25 +203,34 @@ func place(text string, d *client.Declaration) error {
 	if (u.Host == "") != (u.Scheme == "hostpath") {
 		return fmt.Errorf("%q does not say where the storage is; see --help", text)
 	}
-	share := strings.TrimPrefix(u.Path, "/")
+	share := strings.Trim(u.Path, "/")
+	first, below, _ := strings.Cut(share, "/")
 	switch u.Scheme {
 	case "nfs":
 		d.Type, d.Server, d.Path = pai.StorageNFS, strings.Trim(u.Host, "[]"), firstOf(u.Path, "/")
 	case "smb", "cifs":
 		d.Type, d.Address = pai.StorageSamba, "//"+u.Host+"/"+share
 	case "azblob":
-		d.Type, d.ContainerName = pai.StorageAzureBlob, u.Host
+		d.Type, d.AccountName, d.ContainerName, d.Prefix = pai.StorageAzureBlob, u.Host, first, below
+		if share == "" { // the account is in the secret
+			d.AccountName, d.ContainerName = "", u.Host
+		}
 	case "azfile":
-		d.Type, d.ShareName = pai.StorageAzureFile, u.Host
+		d.Type, d.AccountName, d.ShareName = pai.StorageAzureFile, u.Host, first
+		if share == "" {
+			d.AccountName, d.ShareName = "", u.Host
+		}
+		if below != "" {
+			return errors.New("azfile://ACCOUNT/SHARE takes no directory: a storage is the whole share")
+		}
+	case "s3":
+		d.Type, d.Bucket, d.Prefix = pai.StorageS3, u.Host, share
 	case "hostpath":
 		d.Type, d.Path = pai.StorageHostPath, u.Path
 	case "local":
 		d.Type, d.Path, d.Nodes = pai.StorageLocal, u.Path, strings.Split(u.Host, ",")
 	default:
-		return fmt.Errorf("%q: choose nfs, smb, azblob, azfile, hostpath or local", u.Scheme+"://")
-	}
-	if (u.Scheme == "azblob" || u.Scheme == "azfile") && share != "" {
-		return fmt.Errorf("%s://NAME takes no path: the account's name is in the secret", u.Scheme)
+		return fmt.Errorf("%q: choose nfs, smb, azblob, azfile, s3, hostpath or local", u.Scheme+"://")
 	}
 	return nil
 }
@@ -222,9 +277,11 @@ func readSecret(s *Streams, file string) (pai.Secret, error) {
 	return out, nil
 }
 
+// askInterval is the pause between two questions whether something has happened.
+const askInterval = 300 * time.Millisecond
+
 // wait asks until the storage is bound.
 func (o *storageAddOptions) wait(ctx context.Context, c *client.Client, name pai.StorageName) error {
-	const interval = 300 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	said := ""
@@ -240,7 +297,7 @@ func (o *storageAddOptions) wait(ctx context.Context, c *client.Client, name pai
 			fmt.Fprintf(o.streams.Err, "... %s\n", said)
 		}
 		select {
-		case <-time.After(interval):
+		case <-time.After(askInterval):
 		case <-ctx.Done():
 			return fmt.Errorf("storage %s is declared, and not bound after %s: %s", name, o.timeout, said)
 		}

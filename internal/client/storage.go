@@ -71,8 +71,14 @@ type Declaration struct {
 	Server        string            `json:"server,omitempty"`
 	Path          string            `json:"path,omitempty"`
 	Address       string            `json:"address,omitempty"`
+	AccountName   string            `json:"accountName,omitempty"`
 	ContainerName string            `json:"containerName,omitempty"`
 	ShareName     string            `json:"shareName,omitempty"`
+	Bucket        string            `json:"bucket,omitempty"`
+	Prefix        string            `json:"prefix,omitempty"`
+	Endpoint      string            `json:"endpoint,omitempty"`
+	Region        string            `json:"region,omitempty"`
+	Anonymous     bool              `json:"anonymous,omitempty"`
 	Nodes         []string          `json:"nodes,omitempty"`
 	Size          string            `json:"size,omitempty"`
 	Personal      bool              `json:"personal,omitempty"`

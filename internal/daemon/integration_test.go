@@ -59,6 +59,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	alice := connectAs(t, first, "alice", "secret-alice")
+	t.Run("the readiness matrix", func(t *testing.T) { testMatrix(t, root, admin, connectAs(t, second, "admin", "secret-admin"), alice) })
 	t.Run("jobs", func(t *testing.T) { testJobs(t, root, alice) })
 	t.Run("storages", func(t *testing.T) { testDeclare(t, root, admin) })
 	t.Run("a token that one replica revokes dies on the other", func(t *testing.T) { testRevocation(t, first, second) })

@@ -31,7 +31,7 @@ import (
 func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	s := servertest.Start(t, nil)
 	jobs := 0
-	s.Kube.PrependReactor("create", "jobs", func(ktesting.Action) (bool, runtime.Object, error) {
+	s.React("create", "jobs", func(ktesting.Action) (bool, runtime.Object, error) {
 		jobs++
 		return jobs == 3, nil, errors.New("no quota left") // the second job's second role: it is undone
 	})

@@ -190,7 +190,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 func (s *restServer) services(cluster *kube.Cluster, key []byte) (*auth.Accounts, pai.Services, error) {
 	accounts := auth.NewAccounts(cluster, key, auth.Options{KeepOldHashes: s.keepOldHashes, SignOn: s.signOn.on()})
 	all := pai.Services{Storages: cluster, Groups: cluster, Users: accounts, Tokens: accounts, Jobs: cluster, Audit: cluster,
-		VirtualClusters: cluster, Kubernetes: cluster, StorageAccounts: accounts}
+		VirtualClusters: cluster, Kubernetes: cluster, Readiness: cluster, StorageAccounts: accounts}
 	if s.signOn.on() {
 		openID, err := s.signOn.openID()
 		if err != nil {

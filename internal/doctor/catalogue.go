@@ -65,9 +65,9 @@ var (
 	helperBlob = entry("STO-203", "blobfuse is missing", "The worker has no blobfuse, so its FlexVolume driver cannot mount Azure Blob storages.",
 		"Install blobfuse and fuse on the worker.", admin)
 	flexMissing = entry("STO-204", "FlexVolume driver is missing", "The worker's kubelet has no FlexVolume driver of the name that the volume asks for.",
-		"Install the driver into the kubelet's plugin directory on every worker.", admin)
+		"Start the node agent, which brings microsoft.com/smb and azure/blobfuse; install any other into the kubelet's plugin directory on every worker.", admin)
 	csiMissing = entry("STO-205", "CSI driver is not registered", "No CSI driver of the name that the volume asks for has registered with the worker's kubelet.",
-		"Install the driver, or see why its pod on that worker does not run.", admin)
+		"Start the node agent, which brings csi.pai.storage, and file.csi.azure.com where Azure's own is not; install any other driver, or see why its pod on that worker does not run.", admin)
 	noNodeMounts = entry("STO-206", "no worker can mount", "By the labels pai.storage/can-mount-TYPE, no worker can mount all of the job's storages.",
 		"Install what is missing on a worker.", admin)
 	kernelModule = entry("STO-207", "kernel cannot mount it", "The worker's kernel has no such file system, and no module that brings it.",
@@ -76,6 +76,10 @@ var (
 		"Correct the volume's nodeAffinity, or bring that worker back.", admin)
 	helperOther = entry("STO-209", "mount helper is missing", "The worker lacks the program that mounts this kind of file system.",
 		"Install the package that has it on the worker.", admin)
+	noFUSE = entry("STO-210", "no FUSE", "The worker's kernel has no FUSE, so it cannot mount object stores.",
+		"Load the kernel module fuse, or install the package with the kernel's modules.", admin)
+	agentSilent = entry("STO-211", "node agent is silent", "The worker's agent has not reported for a while, so what is known about the worker is old.",
+		"See why its pod on that worker does not run: paictl service status.", admin)
 )
 
 // The catalogue: file servers.
@@ -92,9 +96,9 @@ var (
 		"Correct the path in the volume, or export it on the server, to this worker, too.", admin)
 	accessDenied = entry("STO-306", "server denies access", "The server has the export and does not let this worker mount it.",
 		"Add the worker to the clients of the export.", admin)
-	shareMissing = entry("STO-307", "share not found", "The SMB server answers, and has no such share.",
+	shareMissing = entry("STO-307", "share not found", "The server answers, and has no such share, container or bucket.",
 		"Correct the share in the volume, or create it on the server.", admin)
-	wrongPassword = entry("STO-308", "wrong password", "The SMB server does not accept the user name and password of the storage's Secret.",
+	wrongPassword = entry("STO-308", "wrong password", "The server does not accept the user name and password, or the key, of the storage's Secret.",
 		"Correct the Secret, or the account on the server.", admin)
 	staleHandle = entry("STO-309", "stale file handle", "What was mounted does not exist any more on the server: it was replaced, or the server lost its file handles.",
 		"End the jobs on that worker that mount it, so that it is mounted anew.", admin)
@@ -106,6 +110,10 @@ var (
 		"Look into the server's log and its disks.", admin)
 	storageFull = entry("STO-313", "storage is full", "There is no space left in the storage, or the quota is used up.",
 		"Delete what is not needed, or enlarge the storage.", admin)
+	mountDead = entry("STO-314", "mount is broken", "The process that serves the mount of an object store on the worker is gone. Who uses the mount gets errors; other mounts are as before.",
+		"End the tasks on that worker that use it, so that it is mounted anew. Files that were not uploaded are kept on the worker.", admin)
+	uploadsFail = entry("STO-315", "uploads fail", "A mount of an object store on the worker holds files that the store does not take. They wait on the worker's disk, and are tried again and again.",
+		"Mend what the store says. Do not switch the worker off before they are uploaded.", admin)
 )
 
 // The catalogue: folders and permissions.

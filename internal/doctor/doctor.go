@@ -114,6 +114,7 @@ func (d *diagnosis) task(t Task) {
 		d.worker(t)
 	case t.State == pai.JobRunning:
 		d.node(t)
+		d.checked(t)
 		d.servers(t)
 	}
 }

@@ -69,8 +69,9 @@ func waiting(seconds int, storages ...doctor.Storage) doctor.Facts {
 }
 
 var (
-	nfs = doctor.Storage{Name: "data", Type: pai.StorageNFS, Volume: "data-pv", Server: "10.0.0.1", Export: "/data", Address: "10.0.0.1:2049"}
-	smb = doctor.Storage{Name: "media", Type: pai.StorageSamba, Volume: "media-pv", Server: "10.0.0.1", Export: "media", Driver: "microsoft.com/smb", Secret: "default/smb"}
+	nfs  = doctor.Storage{Name: "data", Type: pai.StorageNFS, Volume: "data-pv", Server: "10.0.0.1", Export: "/data", Address: "10.0.0.1:2049"}
+	blob = doctor.Storage{Name: "blob", Type: pai.StorageAzureBlob, Volume: "blob-pv", Server: "acme", Export: "images", Driver: "azure/blobfuse", Secret: "default/blob"}
+	smb  = doctor.Storage{Name: "media", Type: pai.StorageSamba, Volume: "media-pv", Server: "10.0.0.1", Export: "media", Driver: "microsoft.com/smb", Secret: "default/smb"}
 )
 
 // TestWorkersWords: what workers say about mounting, word for word as kubelets, mount.nfs and mount.cifs say it.
@@ -99,11 +100,16 @@ func TestWorkersWords(t *testing.T) {
 		{"module", nfs, setUp + "mount.nfs: No such device", "STO-207", "node worker2"},
 		{"other", nfs, setUp + "mount.nfs: the moon is full", "STO-999", "storage data"},
 		{"smb password", smb, flex + "mount error(13): Permission denied", "STO-308", "secret default/smb"},
+		{"key of an object store", blob, flex + "mount images: authentication failed: http://10.0.0.9:10000/acme does not accept the key for container images", "STO-308", "secret default/blob"},
+		{"no such container", blob, flex + "mount images: container images does not exist at http://10.0.0.9:10000/acme", "STO-307", "storage blob"},
+		{"store refuses", blob, flex + "mount images: http://10.0.0.9:10000/acme: Connection refused", "STO-302", "server acme"},
 		{"smb share", smb, flex + "mount error(2): No such file or directory", "STO-307", "storage media"},
 		{"smb refused", smb, flex + "mount error(111): could not connect to 10.0.0.1", "STO-302", "server 10.0.0.1"},
 		{"smb down", smb, flex + "mount error(112): Host is down", "STO-301", "server 10.0.0.1"},
 		{"smb helper", smb, flex + "mount: /x: cannot mount //10.0.0.1/media read-only; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.", "STO-202", "node worker2"},
 		{"smb key", smb, flex + "the Secret lacks the key password", "STO-502", "secret default/smb"},
+		{"s3 key", doctor.Storage{Name: "m", Type: pai.StorageS3, Volume: "m-pv", Driver: "there.csi", CSI: true, Secret: "default/m"},
+			`MountVolume.MountDevice failed for volume "VOLUME" : rpc error: code = InvalidArgument desc = the Secret lacks the key secretkey`, "STO-502", "secret default/m"},
 		{"smb secret", smb, `MountVolume.SetUp failed for volume "VOLUME" : Couldn't get secret default/smb err: secrets "smb" not found`, "STO-501", "secret default/smb"},
 		{"smb secret's type", smb, `MountVolume.SetUp failed for volume "VOLUME" : couldn't get secret default/smb err: cannot get secret of type microsoft.com/smb`, "STO-503", "secret default/smb"},
 		{"flex driver", smb, `Unable to attach or mount volumes: unmounted volumes=[storage-0], unattached volumes=[], failed to process volumes=[storage-0]: failed to get Plugin from volumeSpec for volume "VOLUME" err=no volume plugin matched`, "STO-204", "node worker2"},
@@ -119,6 +125,35 @@ func TestWorkersWords(t *testing.T) {
 				t.Errorf("evidence %q, tasks %v", found[0].Evidence, found[0].Tasks)
 			}
 		})
+	}
+}
+
+// TestMissingDrivers: the fix says who serves the driver, or how to do without it.
+func TestMissingDrivers(t *testing.T) {
+	for driver, want := range map[string]string{
+		"csi.pai.storage":    "the node agent brings it: paictl service start -n node-agent; where that runs, see why not on worker2: paictl service logs -n node-agent",
+		"file.csi.azure.com": "the node agent serves it where Azure's own driver is not: paictl service start -n node-agent; or install the CSI driver file.csi.azure.com",
+		"nfs.csi.k8s.io":     "install the CSI driver nfs.csi.k8s.io, or declare the storage anew: paictl storage add NAME nfs://SERVER/PATH, which needs no driver",
+		"smb.csi.k8s.io":     "install the CSI driver smb.csi.k8s.io, or declare the storage anew: paictl storage add NAME smb://HOST/SHARE, which the node agent's driver mounts",
+		"blob.csi.azure.com": "install the CSI driver blob.csi.azure.com, or declare the storage anew: paictl storage add NAME azblob://ACCOUNT/CONTAINER, which the node agent's driver mounts",
+		"nowhere.csi":        "install the driver nowhere.csi, or see why it does not run there: kubectl get csinode worker2",
+	} {
+		found := doctor.Diagnose(waiting(1, doctor.Storage{Name: "c", Driver: driver, CSI: true}))
+		if len(found) == 0 || found[0].Code != "STO-205" || found[0].Fix != want || !strings.Contains(found[0].Message, driver) {
+			t.Errorf("%s: got %+v", driver, found)
+		}
+	}
+	for driver, want := range map[string]string{
+		"microsoft.com/smb": "the node agent brings it: paictl service start -n node-agent",
+		"azure/blobfuse":    "the node agent brings it: paictl service start -n node-agent",
+		"x/y":               "install the driver on worker2 in the kubelet's plugin directory",
+	} {
+		f := waiting(1, doctor.Storage{Name: "c", Volume: "c-pv", Driver: driver})
+		f.Tasks[0].Events = []doctor.Event{{Reason: "FailedMount", Message: `failed to get Plugin from volumeSpec for volume "c-pv" err=no volume plugin matched`, Last: now}}
+		found := doctor.Diagnose(f)
+		if len(found) == 0 || found[0].Code != "STO-204" || !strings.HasPrefix(found[0].Fix, want) || !strings.Contains(found[0].Message, driver) {
+			t.Errorf("%s: got %+v", driver, found)
+		}
 	}
 }
 

@@ -98,6 +98,8 @@ type Storage struct {
 	Events    []Event // about the claim
 	Probe     *Probe  // what the server said when it was asked; nil when it was not
 	HostLocal bool    // it is a directory of the worker itself
+	// Checks are why workers cannot use it, by worker, as their agents found out; those that can are not in it.
+	Checks map[string]Check
 }
 
 // ClaimFault is why a claim cannot be used.
@@ -159,6 +161,7 @@ type Node struct {
 	CannotMount map[pai.StorageType]bool // what its agent says it cannot mount
 	CanMount    map[pai.StorageType]bool // what its agent says it can
 	Capacity    pai.Quantity
-	Drivers     []string // CSI drivers that have registered
-	DriversSaid bool     // the worker has said which
+	Drivers     []string   // CSI drivers that have registered
+	DriversSaid bool       // the worker has said which
+	Has         *Equipment // what its agent found there; nil when it has not said
 }

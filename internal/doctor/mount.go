@@ -17,7 +17,7 @@ func (d *diagnosis) worker(t Task) {
 	d.mounts(t)
 	d.containers(t)
 	d.sandbox(t)
-	if len(d.found) == before {
+	if len(d.found) == before && !d.checked(t) {
 		d.silence(t)
 	}
 }
@@ -47,10 +47,6 @@ func (d *diagnosis) drivers(t Task) {
 			d.add(noDriver(s, t.Node, s.Driver), t.Name)
 		}
 	}
-}
-
-func noDriver(s Storage, node, driver string) pai.Finding {
-	return cannot(csiMissing, s, node, "install the CSI driver "+driver+", or see why it does not run there: kubectl get csinode "+node, "the CSI driver %s is not registered there", driver)
 }
 
 // mounts is about what the worker says about mounting. Only the latest word on each volume counts.
@@ -188,7 +184,7 @@ var signs = []sign{
 		return cannot(helperBlob, s, node, "install blobfuse and fuse on "+node, "blobfuse is missing")
 	}),
 	on(`no volume plugin matched|failed to get Plugin from volumeSpec`, nil, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(flexMissing, s, node, "install the driver on "+node+" in the kubelet's plugin directory", "its kubelet has no driver %s", driver(s))
+		return noFlexDriver(s, node)
 	}),
 	on(`driver name (\S+) not found in the list of registered CSI drivers`, nil, func(s Storage, node string, m []string) pai.Finding {
 		return noDriver(s, node, m[1])
@@ -203,7 +199,7 @@ var signs = []sign{
 		name := secretName(s, m)
 		return secretMissing.finding("secret "+name, "create it, with what the storage is mounted with", "%s cannot be mounted: its Secret %s does not exist", describe(s), name)
 	}),
-	on(`(?i)(?:lacks|missing|does not (?:contain|have)|no|empty|without) (?:the )?(?:key |field )?"?(username|password|accountname|accountkey|azurestorageaccountname|azurestorageaccountkey)"?|(?:key |field )?"?(username|password|accountname|accountkey|azurestorageaccountname|azurestorageaccountkey)"? (?:is |are )?(?:missing|not found|empty|not set|required)`, nil, lacksKey),
+	on(`(?i)(?:lacks|missing|does not (?:contain|have)|no|empty|without) (?:the )?(?:key |field )?"?(username|password|accountname|accountkey|accesskey|secretkey|azurestorageaccountname|azurestorageaccountkey)"?|(?:key |field )?"?(username|password|accountname|accountkey|accesskey|secretkey|azurestorageaccountname|azurestorageaccountkey)"? (?:is |are )?(?:missing|not found|empty|not set|required)`, nil, lacksKey),
 	on(`(?i)Stale (?:NFS )?file handle|ESTALE`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(staleHandle, s, node, "end the jobs on "+node+" that mount it, so that it is mounted anew", "what it had mounted is gone on %s (stale file handle)", where(s))
 	}),
@@ -211,34 +207,40 @@ var signs = []sign{
 		return cannot(serverName, s, node, "correct the server in volume "+s.Volume+", or DNS on "+node, "the name %s is not known there", s.Server)
 	}),
 	on(`(?i)Connection refused|mount error\(111\)`, nil, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(serverRefused, s, node, serverFix(s), "server %s refuses the connection", s.Server)
+		return cannot(serverRefused, s, node, serverFix(s), "%s refuses the connection", where(s))
 	}),
 	on(`(?i)No route to host|Network is unreachable|mount error\((?:113|101)\)`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(serverUnreachable, s, node, "correct the address in volume "+s.Volume+", or mend the network", "there is no way to server %s", s.Server)
 	}),
 	on(`(?i)Connection timed out|Host is down|mount error\((?:110|112|115)\)|Operation now in progress`, nil, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(serverTimeout, s, node, serverFix(s), "server %s does not answer", s.Server)
+		return cannot(serverTimeout, s, node, serverFix(s), "%s does not answer", where(s))
 	}),
 	on(`(?i)requested NFS version or transport protocol is not supported|rpc\.statd is not running|Protocol not supported|vers=\S+ mount option|mount error\(95\)|Program not registered|Protocol not available`, nil, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(protocolVersion, s, node, "correct nfsvers= or vers= in the mount options of volume "+s.Volume, "server %s does not speak the version of the protocol that the volume asks for", s.Server)
+		return cannot(protocolVersion, s, node, "correct nfsvers= or vers= in the mount options of volume "+s.Volume, "%s does not speak the version of the protocol that the volume asks for", where(s))
 	}),
 	on(`(?i)incorrect mount option|invalid mount option|unknown (?:mount )?option|bad option|Invalid argument|mount error\(22\)`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(badOption, s, node, "correct mountOptions in volume "+s.Volume, "it does not accept the volume's mount options")
 	}),
+	on(`(?i)(container|bucket) (\S+) does not exist`, nil, func(s Storage, node string, m []string) pai.Finding {
+		return cannot(shareMissing, s, node, "correct the "+m[1]+" in volume "+s.Volume+", or create it", "there is no %s %s", m[1], m[2])
+	}),
+	on(`(?i)authentication failed: (\S+) does not accept the key`, nil, func(s Storage, node string, m []string) pai.Finding {
+		return cannot(wrongPassword, s, node, "correct the key in Secret "+s.Secret, "%s does not accept the key of Secret %s", m[1], s.Secret)
+	}),
 	on(`(?i)NT_STATUS_BAD_NETWORK_NAME|BAD_NETWORK_NAME|mount error\(2\)`, isSMB, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(shareMissing, s, node, "correct the share in volume "+s.Volume+", or create it on the server", "server %s has no share %s", s.Server, s.Export)
+		return cannot(shareMissing, s, node, "correct the share in volume "+s.Volume+", or create it on the server", "%s has no share %s", where(s), s.Export)
 	}),
 	on(`(?i)LOGON_FAILURE|mount error\((?:13|126|127|128)\)|Permission denied|Key has expired|wrong password`, isSMB, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(wrongPassword, s, node, "correct the Secret "+s.Secret+", or the account on the server", "server %s does not accept the user and password of Secret %s", s.Server, s.Secret)
+		return cannot(wrongPassword, s, node, "correct the Secret "+s.Secret+", or the account on the server", "%s does not accept the user and password of Secret %s", where(s), s.Secret)
 	}),
 	on(`(?i)access denied by server|Permission denied|Operation not permitted`, isNFS, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(accessDenied, s, node, "add "+node+" to the clients of the export on the server", "server %s denies it access to %s", s.Server, s.Export)
+		return cannot(accessDenied, s, node, "add "+node+" to the clients of the export on the server", "%s denies it access to %s", where(s), s.Export)
 	}),
 	on(`(?i)hostPath type check failed|path "[^"]*" does not exist|is not a directory|no such file or directory`, func(s Storage) bool { return s.HostLocal }, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(pathMissing, s, node, "create it on "+node, "directory %s does not exist there", s.Export)
 	}),
 	on(`(?i)No such file or directory`, isNFS, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(exportMissing, s, node, "correct the path in volume "+s.Volume+", or export it on the server", "server %s has no export %s, or does not show it to this worker", s.Server, s.Export)
+		return cannot(exportMissing, s, node, "correct the path in volume "+s.Volume+", or export it on the server", "%s has no export %s, or does not show it to this worker", where(s), s.Export)
 	}),
 	on(`(?i)Read-only file system`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return cannot(readOnly, s, node, "set readOnly in the source of volume "+s.Volume+", or let the server allow writing", "the server lets it only read, and the volume says that it may write")
@@ -247,7 +249,7 @@ var signs = []sign{
 		return cannot(storageFull, s, node, "delete what is not needed, or enlarge the storage", "there is no space left in it")
 	}),
 	on(`(?i)Input/output error|Remote I/O error|mount error\(5\)`, nil, func(s Storage, node string, _ []string) pai.Finding {
-		return cannot(serverFault, s, node, "look into the log of server "+s.Server, "server %s answers with an input/output error", s.Server)
+		return cannot(serverFault, s, node, "look into the log of "+where(s), "%s answers with an input/output error", where(s))
 	}),
 }
 
@@ -326,7 +328,7 @@ func module(s Storage) string {
 		return "nfs"
 	case isSMB(s):
 		return "cifs"
-	case s.Type == pai.StorageAzureBlob:
+	case s.Type == pai.StorageAzureBlob, s.Type == pai.StorageS3:
 		return "fuse"
 	}
 	return "file system of this kind"

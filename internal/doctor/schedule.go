@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -17,6 +18,7 @@ func (d *diagnosis) unplaced(t Task) {
 	if d.cannotMount(t) {
 		return
 	}
+	d.fruitless(t)
 	if t.Unschedulable == "" {
 		return
 	}
@@ -43,10 +45,13 @@ func evidence(f pai.Finding, t Task) pai.Finding {
 // cannotMount is about workers that say by their labels what they cannot mount. It tells whether none is left.
 func (d *diagnosis) cannotMount(t Task) bool {
 	var why []string
-	left := 0
+	left, fix := 0, ""
 	for _, n := range d.Nodes {
 		if lacks := n.lacks(d.Storages); len(lacks) > 0 {
-			why = append(why, fmt.Sprintf("%s cannot mount %s", n.Name, names(lacks)))
+			why = append(why, n.cannot(lacks))
+			if fix == "" && n.Has != nil {
+				fix = "install what they lack, worker by worker: paictl node prepare " + n.Name
+			}
 			continue
 		}
 		left++
@@ -54,9 +59,52 @@ func (d *diagnosis) cannotMount(t Task) bool {
 	if left > 0 || len(why) == 0 {
 		return false
 	}
-	f := noNodeMounts.finding(names(d.lackedSomewhere()), "see what they lack: paictl node list; docs/errors.md has the packages", "no worker can mount all storages of the job: %s", few(why))
+	f := noNodeMounts.finding(names(d.lackedSomewhere()), cmp.Or(fix, "see what they lack: paictl node list; docs/errors.md has the packages"), "no worker can mount all storages of the job: %s", few(why))
 	d.add(evidence(f, t), t.Name)
 	return true
+}
+
+// fruitless is about a task that waits for a worker, and could use its storages on none: the wait would be followed by another one.
+func (d *diagnosis) fruitless(t Task) {
+	for _, s := range d.Storages {
+		var failed []string
+		ready := 0
+		for _, n := range d.Nodes {
+			if !n.Ready {
+				continue
+			}
+			ready++
+			if x, bad := s.Checks[n.Name]; bad && !x.Dead {
+				failed = append(failed, n.Name)
+			}
+		}
+		if len(failed) == 0 || len(failed) < ready {
+			continue
+		}
+		slices.Sort(failed)
+		x := s.Checks[failed[0]]
+		f := Cell(s, failed[0], x.Message, x.At)
+		if len(failed) > 1 {
+			f.Message += fmt.Sprintf("; nor can any other worker (%d of %d looked)", len(failed), ready)
+		}
+		d.addRanked(likely, f, t.Name)
+	}
+}
+
+// cannot says which storages the worker cannot mount, and what it lacks where its agent has said so.
+func (n Node) cannot(storages []Storage) string {
+	text := fmt.Sprintf("%s cannot mount %s", n.Name, names(storages))
+	var lacks []string
+	for _, s := range storages {
+		if n.Has != nil {
+			lacks = append(lacks, n.Has.lacks(s.Type)...)
+		}
+	}
+	slices.Sort(lacks)
+	if lacks = slices.Compact(lacks); len(lacks) > 0 {
+		text += " (" + strings.Join(lacks, ", ") + ")"
+	}
+	return text
 }
 
 // lacks are the storages that the worker cannot mount, by what its agent says. Where any worker has an agent, one without counts as able:

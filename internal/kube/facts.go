@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,7 @@ func (c *Cluster) storageFacts(m specs.KeptMount) doctor.Storage {
 			s.Secret = c.namespace + "/" + v.secretName
 		}
 	}
+	s.Checks = c.failures(m.Storage)
 	s.Server, s.Export, _ = serverOf(v)
 	s.HostLocal = v.kind == pai.StorageHostPath || v.kind == pai.StorageLocal
 	if s.HostLocal {
@@ -110,11 +112,22 @@ func serverOf(v volume) (server, export, address string) {
 		host, share, _ := strings.Cut(strings.TrimLeft(strings.ReplaceAll(v.data["address"], `\`, "/"), "/"), "/")
 		return host, share, net.JoinHostPort(host, portIn(v.openOptions, smbPort))
 	case pai.StorageAzureFile:
-		return v.data["accountName"], v.data["shareName"], ""
+		return cmp.Or(v.data["server"], v.data["accountName"]), v.data["shareName"], ""
 	case pai.StorageAzureBlob:
-		return v.data["accountName"], v.data["containerName"], ""
+		return cmp.Or(hostIn(v.data["endpoint"]), v.data["accountName"]), v.data["containerName"], ""
+	case pai.StorageS3:
+		return cmp.Or(hostIn(v.data["endpoint"]), "s3.amazonaws.com"), v.data["bucket"], ""
 	}
 	return "", "", ""
+}
+
+// hostIn is the host of a URL; "" without one.
+func hostIn(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // versionIn is the major version of NFS that mount options ask for; 0 when they do not.
@@ -148,7 +161,7 @@ func optionIn(options []string, name string) string {
 
 // nodeFacts is what is known about the workers. It is made anew only when one of them has changed.
 func (c *Cluster) nodeFacts() []doctor.Node {
-	generation := c.nodes.generation.Load() + c.drivers.generation.Load()
+	generation := c.nodes.generation.Load() + c.drivers.generation.Load() + c.heard.generation.Load()
 	if known := c.nodeList.Load(); known != nil && known.generation == generation {
 		return known.list
 	}
@@ -156,6 +169,10 @@ func (c *Cluster) nodeFacts() []doctor.Node {
 	for _, n := range c.nodes.all() {
 		if d, ok := c.drivers.get(n.name); ok {
 			n.fact.Drivers, n.fact.DriversSaid = d.names, true
+		}
+		if r := c.reported(n.name); !r.at.IsZero() {
+			has := facts(r)
+			n.fact.Has = &has
 		}
 		list = append(list, n.fact)
 	}

@@ -10,6 +10,7 @@
 //   - accounts at the SMB server: Secrets in pai-storage-account, named likewise; the caches do not have their hashes;
 //   - storages: PersistentVolumeClaims in the jobs namespace, with their volumes;
 //   - the audit trail: ConfigMaps in the system namespace;
+//   - what workers are to check of storages, and what they found: see package storagecheck;
 //   - jobs: one Secret of type pai.storage/job in the jobs namespace, which owns one Indexed Job for each task role.
 //
 // Its rules:
@@ -44,6 +45,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
+	"github.com/pai-storage/pai-storage/internal/storagecheck"
 )
 
 // The namespaces that hold the state.
@@ -91,10 +93,17 @@ type Cluster struct {
 	nodes    *view[node]
 	events   *view[event]
 	drivers  *view[drivers]
+	orders   *view[orderRecord]
+	reports  *view[report]
 
 	board         *board
 	jobKeeper     *keeper
 	accountKeeper *keeper
+	orderKeeper   *keeper
+	granted       atomic.Pointer[grantedSet]
+	verdicts      verdicts
+	heard         hearing
+	checks        atomic.Pointer[checkIndex]
 
 	probes   *prober // nil: file servers are not asked
 	nodeList atomic.Pointer[nodeList]
@@ -148,15 +157,19 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.events = newView("event", c.log, parseEvent)
 	c.events.group = func(e event) string { return e.about }
 	c.drivers = newView("CSI node", c.log, parseDrivers)
+	c.orders = newView("order", c.log, parseOrder)
+	c.reports = newView("node report", c.log, parseReport)
 	c.taskInit = o.TaskInit
 	c.board = newBoard(c)
 	c.jobKeeper = newKeeper(c, "a job", c.keepJob, c.records.names)
 	c.accountKeeper = newKeeper(c, "an SMB account", c.keepAccount, c.accounts.names)
+	c.orderKeeper = newKeeper(c, "the order to check a storage", c.keepOrder, c.orderNames)
 	if o.Ask != nil {
 		c.probes = newProber(o.Ask, c.now, c.board.touchAround)
 	}
 	c.followJobs()
 	c.followAccounts()
+	c.followOrders()
 	if o.Follower == nil {
 		o.Follower = client
 	}
@@ -192,6 +205,8 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{records, c.records},
 		{events, c.events},
 		{in("", "", "").Storage().V1().CSINodes().Informer(), c.drivers},
+		{slim(storagecheck.OrderNamespace, "", "", slimOrder).Core().V1().Secrets().Informer(), c.orders},
+		{in(storagecheck.ReportNamespace, "", "").Core().V1().ConfigMaps().Informer(), c.reports},
 		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
@@ -234,8 +249,10 @@ func (c *Cluster) Run(ctx context.Context) {
 	go func() { c.board.run(ctx); done <- struct{}{} }()
 	go func() { c.jobKeeper.run(ctx); done <- struct{}{} }()
 	go func() { c.accountKeeper.run(ctx); done <- struct{}{} }()
+	go func() { c.orderKeeper.run(ctx); done <- struct{}{} }()
+	go func() { c.touchOrders(ctx); done <- struct{}{} }()
 	c.trail.run(ctx)
-	for range len(c.informers) + 3 {
+	for range len(c.informers) + 5 {
 		<-done
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -45,6 +46,8 @@ func slimNode(obj any) (any, error) {
 type node struct {
 	name     string
 	ready    bool // and takes tasks
+	worker   bool // by its label
+	created  time.Time
 	capacity pai.Quantity
 	fact     doctor.Node
 }
@@ -54,7 +57,7 @@ func parseNode(obj any) (node, error) {
 	if !ok {
 		return node{}, fmt.Errorf("expected a Node, got %T", obj)
 	}
-	out := node{name: n.Name, capacity: quantityOf(n.Status.Allocatable)}
+	out := node{name: n.Name, worker: n.Labels["pai-worker"] == "true", created: n.CreationTimestamp.Time, capacity: quantityOf(n.Status.Allocatable)}
 	out.fact = doctor.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Capacity: out.capacity, Reason: "it has not reported yet"}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {

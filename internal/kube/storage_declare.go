@@ -52,11 +52,11 @@ func (c *Cluster) DeclareStorage(ctx context.Context, d pai.StorageDeclaration) 
 // declarationRecord is what the audit trail says of a declaration.
 func declarationRecord(d pai.StorageDeclaration) map[string]any {
 	record := map[string]any{"type": d.Type, "size": d.Size, "personal": d.Personal, "readOnly": d.ReadOnly}
-	for key, value := range map[string]string{"server": d.Server, "path": d.Path, "address": d.Address, "containerName": d.Container,
-		"shareName": d.Share, "secretName": d.SecretName} {
-		if value != "" {
-			record[key] = value
-		}
+	for key, value := range d.Fields() {
+		record[key] = value
+	}
+	if d.SecretName != "" {
+		record["secretName"] = d.SecretName
 	}
 	if len(d.Secret) > 0 {
 		record["secret"] = "new"

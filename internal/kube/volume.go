@@ -15,6 +15,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
+	mounting "github.com/pai-storage/pai-storage/internal/volume"
 )
 
 // volume is what we keep of a PersistentVolume. The open fields contain credentials, if the volume has any in clear.
@@ -42,6 +43,7 @@ type volume struct {
 	retained    bool                    // the data outlives the claim
 	declaration string                  // set when it was declared through the API
 	created     time.Time
+	recipe      recipe // how workers mount it
 }
 
 func parseVolume(obj any) (volume, error) {
@@ -61,12 +63,13 @@ func parseVolume(obj any) (volume, error) {
 	v.size, v.modes, v.labels, v.owner = pv.Spec.Capacity[corev1.ResourceStorage], pv.Spec.AccessModes, pv.Labels, pv.Spec.ClaimRef
 	v.retained = pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain
 	v.declaration = pv.Labels[specs.DeclarationLabel]
+	v.recipe = recipeOf(pv)
 	v.data, v.mountOptions = withoutSecrets(v.openData), withoutSecretOptions(v.openOptions)
 	return v, nil
 }
 
 // azureFileDriver is what Kubernetes mounts azureFile volumes with.
-const azureFileDriver = "file.csi.azure.com"
+const azureFileDriver = mounting.AzureFileDriver
 
 // describe says what a volume source is.
 func describe(source corev1.PersistentVolumeSource) (volume, error) {
@@ -123,6 +126,10 @@ func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
 	}
 	attribute := func(names ...string) string { return attributeOf(c.VolumeAttributes, names...) }
 	switch c.Driver {
+	case specs.CSIDriver:
+		if kind, data := describeOurs(attribute); kind != "" {
+			v.kind, v.openData = kind, data
+		}
 	case "nfs.csi.k8s.io":
 		v.kind, v.openData = pai.StorageNFS, pick("server", attribute("server"), "path", attribute("share"))
 		if sub := strings.Trim(attribute("subdir"), "/"); sub != "" {
@@ -140,6 +147,23 @@ func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
 		v.kind, v.openData = pai.StorageDshuttle, maps.Clone(c.VolumeAttributes)
 	}
 	return v
+}
+
+// describeOurs reads the attributes of our own driver; the type is "" when it is none that the driver knows.
+func describeOurs(attribute func(...string) string) (pai.StorageType, map[string]string) {
+	switch kind := pai.StorageType(attribute("type")); kind {
+	case pai.StorageNFS:
+		return kind, pick("server", attribute("server"), "path", attribute("path"))
+	case pai.StorageSamba:
+		return kind, pick("address", attribute("address"))
+	case pai.StorageAzureBlob:
+		return kind, pick("containerName", attribute("container"), "accountName", attribute("account"), "prefix", attribute("prefix"), "endpoint", attribute("endpoint"))
+	case pai.StorageAzureFile:
+		return kind, pick("shareName", attribute("share"), "accountName", attribute("account"), "server", attribute("server"))
+	case pai.StorageS3:
+		return kind, pick("bucket", attribute("bucket"), "prefix", attribute("prefix"), "endpoint", attribute("endpoint"), "region", attribute("region"))
+	}
+	return "", nil
 }
 
 // attributeOf finds an attribute whose driver does not care about upper and lower case.

@@ -24,6 +24,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/buildcache"
 	"github.com/pai-storage/pai-storage/internal/controlplane"
 	"github.com/pai-storage/pai-storage/internal/kubebuild"
@@ -81,8 +82,7 @@ func Run(t testing.TB) *Server {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	t.Cleanup(func() { stop(); running.Wait() })
-	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
+	ready := await.Context(t)
 	for _, child := range []*proc.Child{plane.Etcd, plane.APIServer} {
 		running.Go(func() { _ = proc.Keep(ctx, child) })
 		if err := child.WaitReady(ready); err != nil {
@@ -96,8 +96,6 @@ func Run(t testing.TB) *Server {
 // APIServer.WaitReady tells when it is back.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	before := s.APIServer.State().PID
 	if before == 0 {
 		t.Fatal("the API server does not run")
@@ -105,13 +103,7 @@ func (s *Server) Kill(t testing.TB) {
 	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for s.APIServer.State().PID == before {
-		select {
-		case <-ctx.Done():
-			t.Fatal("the killed API server was not noticed")
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	await.Until(t, "the killed API server is noticed", func() bool { return s.APIServer.State().PID != before })
 }
 
 func binaries(t testing.TB) string {

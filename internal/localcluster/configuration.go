@@ -79,3 +79,21 @@ func (s *supervisor) storageServers(ctx context.Context, note func(string)) (str
 
 // storageLimit is how long a cluster waits for its storage servers; it is one without them as well.
 const storageLimit = 2 * time.Minute
+
+// nodeAgents has every worker tell what it can mount. A cluster without them mounts what workers can mount by themselves, so that is not its end.
+func (s *supervisor) nodeAgents(ctx context.Context, note func(string)) (string, error) {
+	services, err := rollout.NewServices(s.rest)
+	if err != nil {
+		return "", err
+	}
+	services.Note = func(_, state string) { note(state) }
+	ctx, cancel := context.WithTimeoutCause(ctx, agentLimit, fmt.Errorf("%w after %s", errLimit, agentLimit))
+	defer cancel()
+	if err := services.Start(ctx, []string{rollout.NodeAgent}); err != nil {
+		return "not on all workers: " + err.Error() + "; see: paictl service status", nil
+	}
+	return fmt.Sprintf("%d", s.cfg.Workers), nil
+}
+
+// agentLimit is how long a cluster waits for its node agents; it is one without them as well.
+const agentLimit = time.Minute

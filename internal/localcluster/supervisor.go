@@ -134,6 +134,7 @@ func (s *supervisor) steps(life context.Context) []step {
 		{name: "workers", limit: 5 * time.Minute, run: s.workersReady},
 		{name: "cluster configuration", limit: 30 * time.Second, run: s.configuration},
 		{name: "storage servers", limit: storageLimit + 10*time.Second, run: s.storageServers},
+		{name: "node agents", limit: agentLimit + 10*time.Second, run: s.nodeAgents},
 	}
 }
 

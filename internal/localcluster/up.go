@@ -246,6 +246,16 @@ func (u *upper) build(ctx context.Context, note func(string)) (string, error) {
 			return "", err
 		}
 	}
+	for _, name := range agentPrograms {
+		program, err := siblingProgram(name)
+		switch {
+		case err != nil && name == objectMount:
+			continue
+		case err != nil:
+			return "", err
+		}
+		image.Agent = append(image.Agent, program)
+	}
 	kube := kubebuild.Options{Cache: cache, Log: u.cfg.path("kubernetes.log"), Note: notes.part("Kubernetes")}
 	if os.Getenv(kubebuild.EnvBinDir) == "" {
 		if kube.Source, err = kubebuild.Source(); err != nil {
@@ -274,6 +284,12 @@ func (u *upper) build(ctx context.Context, note func(string)) (string, error) {
 	u.cfg.Image = Image{Kernel: built.Kernel, Initrd: built.Initrd, Disk: built.Disk}
 	return "in " + filepath.Dir(filepath.Dir(built.Disk)), err
 }
+
+// agentPrograms are the node agent, and what it installs on workers. The last one is a module of its own: without it, a cluster mounts no
+// object stores, and its agents say so.
+var agentPrograms = []string{"node-agent", "pai-mount", objectMount}
+
+const objectMount = "object-mount"
 
 func (u *upper) start(ctx context.Context, _ func(string)) (string, error) {
 	if err := u.cfg.ensureAdminPassword(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +24,14 @@ const (
 	taskInitReference = "pai.local/task-init:1"
 )
 
+// NodeAgentReference is the image of the node agent on a local cluster's workers.
+const NodeAgentReference = "pai.local/node-agent:1"
+
 // imagePrograms are the files of the images.
-type imagePrograms struct{ pause, busybox, taskInit string }
+type imagePrograms struct {
+	pause, busybox, taskInit string
+	agent                    []string // the node agent, and what it installs on the machine
+}
 
 // writeImages writes all images into one archive, which containerd imports in one go.
 func writeImages(target string, p imagePrograms) error {
@@ -37,6 +42,11 @@ func writeImages(target string, p imagePrograms) error {
 	shell := v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin", "HOME=/root"}}
 	user := shell
 	user.User = "1000:1000"
+	// The agent works in the machine's namespaces, with the machine's own programs; the shell is for people who look into the container.
+	agent := map[string]string{"bin/busybox": p.busybox}
+	for _, program := range p.agent {
+		agent["bin/"+filepath.Base(program)] = program
+	}
 	images := map[name.Tag]v1.Image{}
 	for _, x := range []struct {
 		reference string
@@ -48,6 +58,7 @@ func writeImages(target string, p imagePrograms) error {
 		{busyboxReference, map[string]string{"bin/busybox": p.busybox}, strings.Fields(string(applets)), shell},
 		{userReference, map[string]string{"bin/busybox": p.busybox}, strings.Fields(string(applets)), user},
 		{taskInitReference, map[string]string{"task-init": p.taskInit}, nil, v1.Config{Entrypoint: []string{"/task-init"}}},
+		{NodeAgentReference, agent, strings.Fields(string(applets)), v1.Config{Cmd: []string{"/bin/node-agent"}, Env: []string{"PATH=/bin"}}},
 	} {
 		layer, err := tarFiles(x.program, x.applets)
 		if err != nil {
@@ -68,8 +79,7 @@ func writeImages(target string, p imagePrograms) error {
 }
 
 func image(layer []byte, config v1.Config) (v1.Image, error) {
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil }
-	l, err := tarball.LayerFromOpener(open)
+	l, err := layerOf(layer)
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,8 @@ type Options struct {
 	// Programs of the images that are made here.
 	TaskInit       string // makes personal folders
 	StorageManager string // the NFS and SMB server
+	// Agent is the node agent, and the programs that it installs on workers.
+	Agent []string
 }
 
 // Debian makes the Debian part; it needs no binaries, so it can run while those are compiled.
@@ -115,9 +117,9 @@ func Ensure(ctx context.Context, o Options, binDir string) (Image, error) {
 var nodePrograms = []string{"kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr"}
 
 func (o Options) imageKey(binDir string) (string, error) {
-	parts := [][]byte{[]byte(o.debian().Key), initrdInit, []byte(strings.Join(diskModules, " ")), []byte(busyboxReference + pauseReference + userReference + taskInitReference + diskSize)}
+	parts := [][]byte{[]byte(o.debian().Key), initrdInit, []byte(strings.Join(diskModules, " ")), []byte(busyboxReference + pauseReference + userReference + taskInitReference + NodeAgentReference + diskSize)}
 	parts = append(parts, []byte(o.storageDebian().Key), []byte(StorageManagerReference+" imported"))
-	for _, program := range []string{o.TaskInit, o.StorageManager} {
+	for _, program := range append([]string{o.TaskInit, o.StorageManager}, o.Agent...) {
 		text, err := os.ReadFile(program)
 		if err != nil {
 			return "", fmt.Errorf("worker image: %w", err)
@@ -159,7 +161,7 @@ func (o Options) assemble(ctx context.Context, dir, debian, storage, binDir stri
 		func() error { return putPrograms(root, binDir) },
 		func() error {
 			return writeImages(filepath.Join(dir, "images.tar"), imagePrograms{
-				pause: filepath.Join(binDir, "pause"), busybox: filepath.Join(root, "bin/busybox"), taskInit: o.TaskInit})
+				pause: filepath.Join(binDir, "pause"), busybox: filepath.Join(root, "bin/busybox"), taskInit: o.TaskInit, agent: o.Agent})
 		},
 		func() error {
 			return writeStorageImage(filepath.Join(dir, "storage-manager.tar"), filepath.Join(storage, "root"), o.StorageManager)

@@ -293,7 +293,7 @@ func existingJob(t *testing.T, s *servertest.Server) {
 func breakWrites(s *servertest.Server, err error) {
 	for _, verb := range []string{"create", "update", "patch", "delete"} {
 		for _, kind := range []string{"secrets", "jobs"} {
-			s.Kube.PrependReactor(verb, kind, func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+			s.React(verb, kind, func(ktesting.Action) (bool, runtime.Object, error) { return true, nil, err })
 		}
 	}
 }

@@ -58,7 +58,7 @@ func fuzzServer(f *testing.F) *fuzzed {
 		f.Fatal(w.Body)
 	}
 	for _, verb := range []string{"update", "delete"} {
-		s.Kube.PrependReactor(verb, "secrets", func(a ktesting.Action) (bool, runtime.Object, error) {
+		s.React(verb, "secrets", func(a ktesting.Action) (bool, runtime.Object, error) {
 			name := hex.EncodeToString([]byte("admin"))
 			named, ok := a.(interface{ GetName() string })
 			update, isUpdate := a.(ktesting.UpdateAction)

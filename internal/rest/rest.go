@@ -107,6 +107,7 @@ func (s *Server) operations() {
 	s.logOperations()
 	s.auditOperations()
 	s.clusterOperations()
+	s.readinessOperations()
 }
 
 // describe is the head of the OpenAPI document. The library's own pages load scripts from elsewhere, so they stay off.

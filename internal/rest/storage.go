@@ -20,7 +20,7 @@ type StorageSummary struct {
 
 type storageDetail struct {
 	StorageSummary
-	Type         string            `json:"type" enum:"nfs,samba,azureFile,azureBlob,dshuttle,hostPath,local,other,unknown"`
+	Type         string            `json:"type" enum:"nfs,samba,azureFile,azureBlob,s3,dshuttle,hostPath,local,other,unknown"`
 	Data         map[string]string `json:"data" doc:"Where it is; the keys depend on the type"`
 	ReadOnly     bool              `json:"readOnly"`
 	SecretName   string            `json:"secretName,omitempty" doc:"The Kubernetes Secret that workers mount it with"`

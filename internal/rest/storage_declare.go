@@ -15,18 +15,24 @@ type declarationInput struct {
 	DryRun bool `query:"dryRun" doc:"Make nothing, only say what would be made"`
 	Body   struct {
 		Name          string            `json:"name"`
-		Type          string            `json:"type" enum:"nfs,samba,azureBlob,azureFile,hostPath,local"`
-		Server        string            `json:"server,omitempty" doc:"nfs: host name or IP address"`
+		Type          string            `json:"type" enum:"nfs,samba,azureBlob,azureFile,s3,hostPath,local"`
+		Server        string            `json:"server,omitempty" doc:"nfs: host name or IP address; azureFile: where it is not Azure's own"`
 		Path          string            `json:"path,omitempty" doc:"nfs, hostPath, local: absolute path"`
-		Address       string            `json:"address,omitempty" doc:"samba: //HOST/SHARE"`
+		Address       string            `json:"address,omitempty" doc:"samba: //HOST/SHARE, or //HOST/SHARE/DIRECTORY"`
+		AccountName   string            `json:"accountName,omitempty" doc:"azureBlob, azureFile; else the secret has it"`
 		ContainerName string            `json:"containerName,omitempty" doc:"azureBlob"`
 		ShareName     string            `json:"shareName,omitempty" doc:"azureFile"`
+		Bucket        string            `json:"bucket,omitempty" doc:"s3"`
+		Prefix        string            `json:"prefix,omitempty" doc:"azureBlob, s3: only what is below it is seen"`
+		Endpoint      string            `json:"endpoint,omitempty" doc:"azureBlob, s3: URL of the service; without it the public cloud's"`
+		Region        string            `json:"region,omitempty" doc:"s3"`
+		Anonymous     bool              `json:"anonymous,omitempty" doc:"s3: nothing is asked of whoever reads it, so that no secret is needed"`
 		Nodes         []string          `json:"nodes,omitempty" maxItems:"1000" doc:"local: the workers that have the path"`
 		Size          string            `json:"size,omitempty" doc:"Such as 10Gi, which is also the default"`
 		Personal      bool              `json:"personal,omitempty" doc:"Each user sees only a folder of the user's own"`
 		ReadOnly      bool              `json:"readOnly,omitempty"`
 		MountOptions  []string          `json:"mountOptions,omitempty" maxItems:"100"`
-		Options       map[string]string `json:"options,omitempty" doc:"samba, azureBlob: more options of the driver"`
+		Options       map[string]string `json:"options,omitempty" doc:"Another way to say endpoint, region, prefix and server"`
 		SecretName    string            `json:"secretName,omitempty" doc:"A Secret of the jobs namespace that is there already"`
 		Secret        map[string]string `json:"secret,omitempty" doc:"Or the content of a new one. It is never shown again"`
 	}
@@ -73,8 +79,9 @@ func (s *Server) declarationOperations() {
 func (s *Server) declareStorage(ctx context.Context, in *declarationInput) (*declarationOutput, error) {
 	b := in.Body
 	made, err := s.services.Storages.DeclareStorage(ctx, pai.StorageDeclaration{
-		Name: pai.StorageName(b.Name), Type: pai.StorageType(b.Type), Server: b.Server, Path: b.Path, Address: b.Address, Container: b.ContainerName,
-		Share: b.ShareName, Nodes: b.Nodes, Size: b.Size, Personal: b.Personal, ReadOnly: b.ReadOnly, MountOptions: b.MountOptions, Options: b.Options,
+		Name: pai.StorageName(b.Name), Type: pai.StorageType(b.Type), Server: b.Server, Path: b.Path, Address: b.Address,
+		Account: b.AccountName, Container: b.ContainerName, Share: b.ShareName, Bucket: b.Bucket, Prefix: b.Prefix, Endpoint: b.Endpoint, Region: b.Region,
+		Anonymous: b.Anonymous, Nodes: b.Nodes, Size: b.Size, Personal: b.Personal, ReadOnly: b.ReadOnly, MountOptions: b.MountOptions, Options: b.Options,
 		SecretName: b.SecretName, Secret: b.Secret, DryRun: in.DryRun,
 	})
 	if err != nil {

@@ -26,6 +26,8 @@ func TestStorageDetail(t *testing.T) {
 		"in-blob-csi": `"type":"azureBlob","data":{"containerName":"c","accountName":"a"},"secretName":"in-blob-csi-cred",` + options,
 		"in-file":     `"type":"azureFile","data":{"shareName":"s"},"secretName":"in-file-cred",` + options,
 		"in-file-csi": `"type":"azureFile","data":{"shareName":"s","accountName":"a"},"secretName":"in-file-csi-cred",` + options,
+		"in-our-blob": `"type":"azureBlob","data":{"containerName":"c","accountName":"a","endpoint":"https://h"},"secretName":"in-our-blob-cred",` + options,
+		"in-our-s3":   `"type":"s3","data":{"bucket":"b","endpoint":"https://h","region":"r"},"secretName":"in-our-s3-cred",` + options,
 		"in-dshuttle": `"type":"dshuttle","data":{"address":"https://host/x","path":"/y","blob":"https://host/c?sv=1&sig=(withheld)&se=2","options":"vers=3"},"secretName":"in-dshuttle-cred",` + options,
 		"in-host":     `"type":"hostPath","data":{"path":"/x"},` + options,
 		"in-local":    `"type":"local","data":{"path":"/x"},` + options,

@@ -74,6 +74,7 @@ func whoCluster() map[string]whoRow {
 	return map[string]whoRow{
 		"listVirtualClusters": {path: "/api/v2/virtual-clusters", status: everybody},
 		"getVirtualCluster":   {path: "/api/v2/virtual-clusters/default", status: everybody},
+		"getReadiness":        {path: "/api/v2/nodes/readiness", status: administrators},
 		"getK8sNodes":         {path: "/api/v2/kubernetes/nodes", status: administrators},
 		"getK8sPods":          {path: "/api/v2/kubernetes/pods?namespace=default", status: administrators},
 	}
@@ -149,9 +150,10 @@ func whoStorages() map[string]whoRow {
 	return map[string]whoRow{
 		"declareStorage": {path: "/api/v2/storages", typ: "application/json", body: `{"name":"new-CALLER","type":"nfs","server":"10.0.0.1","path":"/new"}`,
 			status: administrators(201)},
-		"removeStorage": {path: "/api/v2/storages/nowhere", status: administrators(404)},
-		"getStorages":   {path: "/api/v2/storages", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
-		"getStorage":    {path: "/api/v2/storages/personal", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"removeStorage":    {path: "/api/v2/storages/nowhere", status: administrators(404)},
+		"getStorages":      {path: "/api/v2/storages", status: [callers]int{no401, no401, no401, no401, no403, 200, 200, 200}},
+		"getStorage":       {path: "/api/v2/storages/personal", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
+		"getStorageHealth": {path: "/api/v2/storages/personal/health", status: [callers]int{no401, no401, no401, no401, no403, no403, 200, 200}},
 	}
 }
 

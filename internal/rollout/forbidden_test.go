@@ -23,14 +23,15 @@ func TestForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, call := range map[string]func() error{
-		"pull":   func() error { _, err := s.Pull(t.Context()); return err },
-		"push":   func() error { _, err := s.Push(t.Context(), files("canary"), "", true); return err },
-		"start":  func() error { return s.Start(t.Context(), []string{StorageManager}) },
-		"stop":   func() error { return s.Stop(t.Context(), []string{StorageManager}) },
-		"delete": func() error { return s.Delete(t.Context(), []string{StorageManager}) },
-		"status": func() error { _, err := s.Status(t.Context(), ServiceNames); return err },
-		"logs":   func() error { return s.Logs(t.Context(), StorageManager, false, -1, io.Discard) },
-		"server": func() error { _, err := s.StorageServers(t.Context()); return err },
+		"pull":    func() error { _, err := s.Pull(t.Context()); return err },
+		"push":    func() error { _, err := s.Push(t.Context(), files("canary"), "", true); return err },
+		"start":   func() error { return s.Start(t.Context(), []string{StorageManager}) },
+		"stop":    func() error { return s.Stop(t.Context(), []string{StorageManager}) },
+		"delete":  func() error { return s.Delete(t.Context(), []string{StorageManager}) },
+		"prepare": func() error { _, err := s.Preparation(t.Context(), "worker1"); return err },
+		"status":  func() error { _, err := s.Status(t.Context(), ServiceNames); return err },
+		"logs":    func() error { return s.Logs(t.Context(), StorageManager, false, -1, io.Discard) },
+		"server":  func() error { _, err := s.StorageServers(t.Context()); return err },
 	} {
 		err := call()
 		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "mallory") || strings.Contains(err.Error(), "canary") {

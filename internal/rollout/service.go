@@ -25,7 +25,7 @@ const (
 )
 
 // ServiceNames in the order in which they start. They stop in the opposite order.
-var ServiceNames = []string{ClusterConfiguration, RESTServer, StorageManager}
+var ServiceNames = []string{ClusterConfiguration, RESTServer, StorageManager, NodeAgent}
 
 // CheckServices says which names are none of a service's, and returns the others in the order in which they start.
 func CheckServices(names []string) ([]string, error) {
@@ -92,6 +92,8 @@ func (s *Services) start(ctx context.Context, name string, cfg clusterconfig.Con
 		return s.startRESTServer(ctx, cfg)
 	case StorageManager:
 		return s.startStorageManager(ctx, cfg)
+	case NodeAgent:
+		return s.startNodeAgent(ctx, cfg)
 	}
 	return errors.New("no such service")
 }
@@ -122,7 +124,7 @@ func (s *Services) Stop(ctx context.Context, names []string) error {
 			s.Note(n, "nothing of it runs: the nodes keep their labels")
 		case RESTServer:
 			err = s.remove(ctx, n, "Deployment")
-		case StorageManager:
+		case StorageManager, NodeAgent:
 			err = s.remove(ctx, n, "DaemonSet")
 		}
 		if err != nil {
@@ -144,6 +146,8 @@ func (s *Services) Delete(ctx context.Context, names []string) error {
 			err = s.unlabelNodes(ctx)
 		case StorageManager:
 			err = s.deleteStorageManager(ctx)
+		case NodeAgent:
+			err = s.deleteNodeAgent(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", n, err)

@@ -120,8 +120,15 @@ func (s *Services) workloadStatus(ctx context.Context, name string) (ServiceStat
 		}
 		reasons = append(reasons, p.Node+": "+p.Reason)
 	}
-	if name == StorageManager {
+	switch name {
+	case StorageManager:
 		reasons = append(reasons, s.storageFaults(ctx, pods)...)
+	case NodeAgent:
+		faults, err := s.agentFaults(ctx, pods, time.Now())
+		if err != nil {
+			return status, err
+		}
+		reasons = append(reasons, faults...)
 	}
 	status.Reason = strings.Join(reasons, "; ")
 	switch {

@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/auth"
@@ -41,6 +42,13 @@ type Server struct {
 	Cluster  *kube.Cluster
 	Accounts *auth.Accounts
 	REST     *rest.Server
+}
+
+// React has an answer of Kubernetes given by the test from now on, while the server's caches and keepers are at work.
+func (s *Server) React(verb, resource string, reaction ktesting.ReactionFunc) {
+	s.Kube.Lock() // what Invokes holds; PrependReactor itself holds nothing
+	defer s.Kube.Unlock()
+	s.Kube.PrependReactor(verb, resource, reaction)
 }
 
 // Start runs a server until the test ends. Log lines go to log, which may be nil.
@@ -95,7 +103,7 @@ func start(t testing.TB, log io.Writer, how setup, objects ...runtime.Object) *S
 func (s *Server) services(t testing.TB, how setup) pai.Services {
 	t.Helper()
 	accounts := s.Accounts
-	all := pai.Services{Storages: s.Cluster, Groups: s.Cluster, Jobs: s.Cluster, Audit: s.Cluster, VirtualClusters: s.Cluster, Kubernetes: s.Cluster}
+	all := pai.Services{Storages: s.Cluster, Groups: s.Cluster, Jobs: s.Cluster, Audit: s.Cluster, VirtualClusters: s.Cluster, Kubernetes: s.Cluster, Readiness: s.Cluster}
 	if how.jobs != nil {
 		all.Jobs = how.jobs
 	}

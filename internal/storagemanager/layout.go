@@ -26,6 +26,10 @@ func (l layout) state(name ...string) string {
 // earlierRecovery is where clusters of before this program had the NFS server's memory of its clients.
 func (l layout) earlierRecovery() string { return filepath.Join(l.root, ".nfs-server") }
 
+// stateMode lets others pass through and not list: Samba's processes look up, as the users whom they serve, whether the process that holds a
+// record still lives. One that may not look takes the record away from it, and both end.
+const stateMode = 0o711
+
 // make makes what is missing, and leaves owner and mode of what is there: an administrator may have changed them on purpose.
 func (l layout) make() error {
 	info, err := os.Stat(l.root)
@@ -42,11 +46,16 @@ func (l layout) make() error {
 	}{
 		{l.data(), 0o775, FileOwner},
 		{l.users(), 0o771, FileOwner}, // others may pass through it, not list it
-		{l.state(), 0o700, 0},
+		{l.state(), stateMode, 0},
 		{l.state("nfs"), 0o700, 0},
-		{l.state("samba"), 0o700, 0},
+		{l.state("samba"), stateMode, 0},
 	} {
 		if err := makeDirectory(d.path, d.mode, d.owner); err != nil {
+			return err
+		}
+	}
+	for _, path := range []string{l.state(), l.state("samba")} { // earlier ones were closed
+		if err := os.Chmod(path, stateMode); err != nil {
 			return err
 		}
 	}

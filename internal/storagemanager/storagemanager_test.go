@@ -140,8 +140,16 @@ func TestSettingsOfTwoRevisions(t *testing.T) {
 func TestDirectoriesKeepTheirOwners(t *testing.T) {
 	l := layout{t.TempDir()}
 	if os.Geteuid() == 0 {
+		if err := os.MkdirAll(l.state("samba"), 0o700); err != nil { // of an earlier version
+			t.Fatal(err)
+		}
 		if err := l.make(); err != nil {
 			t.Fatal(err)
+		}
+		for _, path := range []string{l.state(), l.state("samba")} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o711 {
+				t.Errorf("Samba's processes cannot pass through %s as their users: %v, %v", path, info.Mode(), err)
+			}
 		}
 		info, err := os.Stat(l.users())
 		if err != nil || info.Mode().Perm() != 0o771 {

@@ -153,14 +153,23 @@ func measure(t *testing.T, server *program, bare *program, direct target, path s
 	return read{Path: path, Bytes: size, Server: median(of["server"]), Bare: median(of["bare"]), Direct: median(of["direct"])}
 }
 
+// printedJSON prints what was measured as JSON, if that is wanted, and tells whether it is.
+func printedJSON(t *testing.T, measured any) bool {
+	t.Helper()
+	if *output != "json" {
+		return false
+	}
+	text, err := json.MarshalIndent(measured, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(string(text))
+	return true
+}
+
 func (r result) print(t *testing.T) {
 	t.Helper()
-	if *output == "json" {
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(string(text))
+	if printedJSON(t, r) {
 		return
 	}
 	fmt.Printf("\n%d users, %d groups, %d storages; %d connections; medians of %d turns of %s\n\n", r.Users, r.Groups, r.Storages, r.Clients, *rounds, *turn)

@@ -142,12 +142,7 @@ func (b *testbed) listed(p *program, path string) {
 
 func (r jobResult) print(t *testing.T) {
 	t.Helper()
-	if *output == "json" {
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(string(text))
+	if printedJSON(t, r) {
 		return
 	}
 	fmt.Printf("\n%d jobs: %.0f submissions/s; direct creates of the same objects %.0f/s (%.0f %%), of Jobs alone %.0f/s (%.0f %%)\n", r.Jobs,

@@ -117,7 +117,10 @@ func (p *program) costOf(t *testing.T, path string) float64 {
 }
 
 // peak is the most memory that the process had at a time, in bytes.
-func (p *program) peak(t *testing.T) int {
+func (p *program) peak(t *testing.T) int { t.Helper(); return p.memory(t, "VmHWM") }
+
+// memory is what the kernel says of the process's, in bytes.
+func (p *program) memory(t *testing.T, field string) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -125,7 +128,7 @@ func (p *program) peak(t *testing.T) int {
 	}
 	for line := range strings.Lines(string(text)) {
 		var kib int
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+		if n, _ := fmt.Sscanf(line, field+": %d kB", &kib); n == 1 {
 			return kib << 10
 		}
 	}

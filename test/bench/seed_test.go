@@ -32,6 +32,7 @@ type testbed struct {
 	token      string // of the user who asks
 	made       int    // users
 	groups     int
+	played     func() error // why nobody plays kubelets any more; nil while somebody does
 }
 
 func groupName(i int) pai.GroupName { return pai.GroupName(fmt.Sprintf("group-%04d", i)) }

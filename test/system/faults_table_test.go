@@ -101,18 +101,25 @@ func workerFaults() []fault {
 		{name: "mount.nfs is missing", code: "STO-201", object: "node worker2", job: on("w-nfs"),
 			cause: onWorker2(func(t *testing.T, f *faultLab) {
 				f.declare(t, claim{name: "w-nfs", source: nfs("/data"), options: version41})
+				// Else the nodes' agents say within seconds that the workers cannot, and no task gets there.
+				t.Cleanup(func() { f.kubectl(t, "annotate", "nodes", "--all", "pai.storage/pinned-") })
+				f.kubectl(t, "annotate", "nodes", "--all", "--overwrite", "pai.storage/pinned=nfs").mustSucceed(t, "annotate")
 				f.hide(t, "/sbin/mount.nfs")
 			})},
 		{name: "FlexVolume driver is missing", code: "STO-204", object: "node worker2", job: on("w-flex"),
-			cause: onWorker2(source("w-flex", `flexVolume: {driver: "azure/blobfuse", options: {container: c}}`))},
+			cause: onWorker2(source("w-flex", `flexVolume: {driver: "acme/tape", options: {drive: one}}`))},
 		{name: "CSI driver is not registered", code: "STO-205", object: "node worker2", job: on("w-csi"),
 			cause: onWorker2(source("w-csi", `csi: {driver: nfs.csi.k8s.io, volumeHandle: h, volumeAttributes: {server: 10.0.0.1, share: /data}}`))},
-		{name: "azureFile without its CSI driver", code: "STO-205", object: "node worker2", job: on("w-azure"),
-			cause: onWorker2(source("w-azure", `azureFile: {secretName: azure-secret, secretNamespace: default, shareName: s}`))},
 		{name: "no worker can mount", code: "STO-206", object: `nfs storage "w-nobody"`, job: on("w-nobody"),
 			cause: func(t *testing.T, f *faultLab) {
 				f.declare(t, claim{name: "w-nobody", source: nfs("/data"), options: version41})
-				t.Cleanup(func() { f.kubectl(t, "label", "nodes", "--all", "pai.storage/can-mount-nfs-") })
+				f.bound(t, "w-nobody")
+				t.Cleanup(func() {
+					f.kubectl(t, "label", "nodes", "--all", "--overwrite", "pai.storage/can-mount-nfs=true")
+					f.kubectl(t, "annotate", "nodes", "--all", "pai.storage/pinned-")
+				})
+				// Else the nodes' agents set them right again.
+				f.kubectl(t, "annotate", "nodes", "--all", "--overwrite", "pai.storage/pinned=nfs").mustSucceed(t, "annotate")
 				f.kubectl(t, "label", "nodes", "--all", "--overwrite", "pai.storage/can-mount-nfs=false").mustSucceed(t, "label")
 			}},
 		{name: "volume is on a worker that is not there", code: "STO-208", object: `local storage "w-local"`, job: on("w-local"),
@@ -152,6 +159,7 @@ func folderFaults() []fault {
 	personal := func(name, path, volume string) func(*testing.T, *faultLab) {
 		return func(t *testing.T, f *faultLab) {
 			f.declare(t, claim{name: name, source: strings.Replace(nfs(path), "}", volume+"}", 1), options: version41, labels: `share: "false"`})
+			f.bound(t, name) // what a job that is submitted before is to do with it is not known yet
 		}
 	}
 	on := func(name, image string) task { return task{storages: []string{name}, image: image} }

@@ -17,7 +17,7 @@ func (f *faultLab) deadServer(t *testing.T) {
 	f.on(t, "worker1", "rm -f /share/data/count")
 	t.Cleanup(func() { f.kubectl(t, "uncordon", "worker1") })
 	f.kubectl(t, "cordon", "worker1").mustSucceed(t, "cordon")
-	const lines = 250
+	const lines = 600 // more than the other two jobs need to start on a slow worker
 	f.begin(t, "writer", task{storages: []string{"d-data"}, command: fmt.Sprintf(
 		"n=0; while [ $n -lt %d ]; do n=$((n+1)); echo $n >> /mnt/d-data/count || exit 9; sleep 0.1; done", lines)})
 	f.begin(t, "bystander", task{command: "n=0; while :; do n=$((n+1)); echo $n; sleep 0.5; done"})

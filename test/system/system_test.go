@@ -157,7 +157,7 @@ func (c *cluster) done(t *testing.T, pod string) string {
 	return c.kubectl(t, "logs", pod).mustSucceed(t, "kubectl logs").out
 }
 
-// twoTasks asks for so many processors that each worker has room for one task.
+// twoTasks asks for so many processors that each worker has room for one task: the services have a part of its two.
 const twoTasks = `protocolVersion: 2
 name: both-workers
 type: job
@@ -166,7 +166,7 @@ taskRoles:
   main:
     instances: 2
     dockerImage: busybox
-    resourcePerInstance: {cpu: 2, memoryMB: 64, gpu: 0}
+    resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 0}
     commands: ['date > /data/task-$PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX.txt']
 extras: {storages: [{name: nfs-storage, mountPath: /data}]}
 `
@@ -377,6 +377,14 @@ func kills(t *testing.T, c *cluster) {
 			t.Logf("%s: back after %s", p.Name, time.Since(start).Round(100*time.Millisecond))
 		}
 	}
+	// A server that was just killed may take one more connection, which ends with it.
+	answers := 0
+	eventually(t, time.Minute, "the REST server answers again and again", func() bool {
+		if answers++; c.asAlice(t, "job", "list").code != 0 {
+			answers = 0
+		}
+		return answers >= 5
+	})
 	c.worksStill(t, "after-kills")
 }
 

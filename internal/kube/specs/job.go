@@ -216,7 +216,7 @@ func ableWorkers(types []pai.StorageType, o Options) *corev1.Affinity {
 	var rules []corev1.NodeSelectorRequirement
 	for _, t := range types {
 		switch t {
-		case pai.StorageNFS, pai.StorageSamba, pai.StorageAzureBlob, pai.StorageAzureFile, pai.StorageDshuttle:
+		case pai.StorageNFS, pai.StorageSamba, pai.StorageAzureBlob, pai.StorageAzureFile, pai.StorageS3, pai.StorageDshuttle:
 		default:
 			continue // a directory of the worker, or nobody knows what it needs
 		}

@@ -1,9 +1,8 @@
 package specs
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -17,7 +16,10 @@ import (
 // the same name.
 const DeclarationLabel = "pai.storage/declaration"
 
-// FlexVolume drivers that the original's guide uses.
+// CSIDriver mounts what is declared here and needs more than the worker's own kernel.
+const CSIDriver = "csi.pai.storage"
+
+// FlexVolume drivers that the original's guide uses. Volumes of theirs are recognised, and not made any more.
 const (
 	SMBDriver      = "microsoft.com/smb"
 	BlobfuseDriver = "azure/blobfuse"
@@ -50,11 +52,9 @@ func Volume(namespace, declaration string, d pai.StorageDeclaration) (*corev1.Pe
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany},
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 			ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: namespace, Name: string(d.Name)},
+			MountOptions:                  d.MountOptions,
 			PersistentVolumeSource:        source,
 		},
-	}
-	if source.FlexVolume == nil { // a FlexVolume has its mount options among its own
-		pv.Spec.MountOptions = d.MountOptions
 	}
 	if d.Type == pai.StorageLocal {
 		pv.Spec.NodeAffinity = onNodes(d.Nodes)
@@ -64,33 +64,12 @@ func Volume(namespace, declaration string, d pai.StorageDeclaration) (*corev1.Pe
 
 // source is where the storage is.
 func source(namespace string, d pai.StorageDeclaration) (corev1.PersistentVolumeSource, error) {
-	secret := d.SecretName
-	if secret == "" {
-		secret = SecretName(d.Name)
-	}
-	flex := func(driver, key, value, separator string) *corev1.FlexPersistentVolumeSource {
-		options := maps.Clone(d.Options)
-		if options == nil {
-			options = map[string]string{}
-		}
-		options[key] = value
-		if len(d.MountOptions) > 0 {
-			options["mountoptions"] = strings.Join(d.MountOptions, separator)
-		}
-		return &corev1.FlexPersistentVolumeSource{
-			Driver: driver, SecretRef: &corev1.SecretReference{Name: secret, Namespace: namespace}, ReadOnly: d.ReadOnly, Options: options,
-		}
-	}
 	var s corev1.PersistentVolumeSource
 	switch d.Type {
 	case pai.StorageNFS:
 		s.NFS = &corev1.NFSVolumeSource{Server: d.Server, Path: d.Path, ReadOnly: d.ReadOnly}
-	case pai.StorageSamba:
-		s.FlexVolume = flex(SMBDriver, "source", d.Address, ",")
-	case pai.StorageAzureBlob:
-		s.FlexVolume = flex(BlobfuseDriver, "container", d.Container, " ")
-	case pai.StorageAzureFile:
-		s.AzureFile = &corev1.AzureFilePersistentVolumeSource{SecretName: secret, SecretNamespace: &namespace, ShareName: d.Share, ReadOnly: d.ReadOnly}
+	case pai.StorageSamba, pai.StorageAzureBlob, pai.StorageAzureFile, pai.StorageS3:
+		s.CSI = csi(namespace, d)
 	case pai.StorageHostPath:
 		s.HostPath = &corev1.HostPathVolumeSource{Path: d.Path}
 	case pai.StorageLocal:
@@ -99,6 +78,24 @@ func source(namespace string, d pai.StorageDeclaration) (corev1.PersistentVolume
 		return s, fmt.Errorf("no volume is known for storages of type %s", d.Type)
 	}
 	return s, nil
+}
+
+// csi is a volume of our driver. Its handle is the storage's alone, so that workers never take one for another.
+func csi(namespace string, d pai.StorageDeclaration) *corev1.CSIPersistentVolumeSource {
+	attributes := map[string]string{"type": string(d.Type)}
+	for name, value := range map[string]string{"server": d.Server, "address": d.Address, "account": d.Account, "container": d.Container,
+		"share": d.Share, "bucket": d.Bucket, "prefix": d.Prefix, "endpoint": d.Endpoint, "region": d.Region} {
+		if value != "" {
+			attributes[name] = value
+		}
+	}
+	c := &corev1.CSIPersistentVolumeSource{
+		Driver: CSIDriver, VolumeHandle: "pai-storage/" + namespace + "/" + string(d.Name), ReadOnly: d.ReadOnly, VolumeAttributes: attributes,
+	}
+	if !d.Anonymous {
+		c.NodeStageSecretRef = &corev1.SecretReference{Name: cmp.Or(d.SecretName, SecretName(d.Name)), Namespace: namespace}
+	}
+	return c
 }
 
 func onNodes(names []string) *corev1.VolumeNodeAffinity {
@@ -115,12 +112,6 @@ func StorageSecret(namespace, declaration string, d pai.StorageDeclaration, volu
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: VolumeName(d.Name), UID: volume}}},
 		Type: corev1.SecretTypeOpaque,
 		Data: map[string][]byte{},
-	}
-	switch d.Type { // the kubelet hands a FlexVolume driver Secrets of its own type only
-	case pai.StorageSamba:
-		s.Type = SMBDriver
-	case pai.StorageAzureBlob:
-		s.Type = BlobfuseDriver
 	}
 	for key, value := range d.Secret {
 		s.Data[key] = []byte(value)

@@ -18,15 +18,22 @@ func TestGoldenStorages(t *testing.T) {
 		{Name: "data", Type: pai.StorageNFS, Server: "10.0.0.1", Path: "/data", MountOptions: []string{"nfsvers=4.1"}, ReadOnly: true},
 		{Name: "home", Type: pai.StorageSamba, Address: "//10.0.0.1/users", Personal: true, MountOptions: []string{"vers=3.1.1", "seal"},
 			Secret: pai.Secret{"username": "smbuser", "password": "smbpwd"}},
-		{Name: "archive", Type: pai.StorageAzureBlob, Container: "archive", SecretName: "blob-secret", MountOptions: []string{"-o allow_other"},
-			Options: map[string]string{"tmppath": "/tmp/blobfuse"}},
-		{Name: "files", Type: pai.StorageAzureFile, Share: "files", Secret: pai.Secret{"azurestorageaccountname": "a", "azurestorageaccountkey": "k"}},
+		{Name: "archive", Type: pai.StorageAzureBlob, Account: "team", Container: "archive", SecretName: "blob-secret", MountOptions: []string{"allow_other"},
+			Options: map[string]string{"endpoint": "http://10.0.0.254:10000/team", "prefix": "2026"}},
+		{Name: "files", Type: pai.StorageAzureFile, Account: "team", Share: "files", Server: "10.0.0.1", Secret: pai.Secret{"azurestorageaccountkey": "k"}},
+		{Name: "models", Type: pai.StorageS3, Bucket: "models", Prefix: "llm", Endpoint: "https://s3.example.org", Region: "eu-west-1", ReadOnly: true,
+			Secret: pai.Secret{"accesskey": "a", "secretkey": "s"}},
+		{Name: "open", Type: pai.StorageS3, Bucket: "open-data", Anonymous: true},
 		{Name: "scratch", Type: pai.StorageHostPath, Path: "/scratch"},
 		{Name: "disk", Type: pai.StorageLocal, Path: "/disk", Nodes: []string{"worker1"}},
 	} {
-		t.Run(string(d.Type), func(t *testing.T) {
+		name := string(d.Type)
+		if d.Anonymous {
+			name += "-anonymous"
+		}
+		t.Run(name, func(t *testing.T) {
 			got := storageText(t, d)
-			golden := filepath.Join("testdata", "storage-"+string(d.Type)+".golden")
+			golden := filepath.Join("testdata", "storage-"+name+".golden")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pai-storage/pai-storage/internal/mount"
+)
+
+// servedMounts follows the object store mounts of the machine. The engine is asked, which starts a program, only when there are other mounts
+// than before, when a process of one is gone, and once in a while.
+type servedMounts struct {
+	mounter mount.Mounter
+	dir     string // where the engine keeps a directory for each of them
+	proc    string
+	every   time.Duration
+
+	seen  string
+	known []mount.Served
+	asked time.Time
+}
+
+// mostFiles is how many names of files that are not uploaded a report has.
+const mostFiles = 5
+
+// list says how the mounts are.
+func (s *servedMounts) list(ctx context.Context) ([]mount.Served, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	seen := strings.Join(names, "\n")
+	if seen == s.seen && !s.died() && (len(entries) == 0 || time.Since(s.asked) < s.every) {
+		return s.known, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	known, err := s.mounter.Served(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range known {
+		if files := known[i].Files; len(files) > mostFiles {
+			known[i].Files = files[:mostFiles]
+		}
+	}
+	s.seen, s.known, s.asked = seen, known, time.Now()
+	return known, nil
+}
+
+// died tells whether a process that served a mount is gone.
+func (s *servedMounts) died() bool {
+	for _, m := range s.known {
+		if !m.Alive {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(s.proc, strconv.Itoa(m.PID))); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,43 @@
+// Package await lets tests wait for events. A test never judges by the clock: how long something takes depends on the machine, and what is
+// promised in time is measured by "make bench" and "make soak". So there is one limit for all waiting, which only catches what hangs.
+//
+// Example:
+//
+//	await.Until(t, "the server listens", func() bool { return dial() == nil })
+package await
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// Limit is how long a test waits for anything. It is far longer than what takes long on a slow machine that has other things to do.
+const Limit = 10 * time.Minute
+
+// The pauses between two questions: short at first, because most things are so at once, then longer, because asking costs processor time that
+// what is waited for may need.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = 500 * time.Millisecond
+)
+
+// Until waits until something is so. A test whose event never comes is ended with the event's name. It may be called while a test cleans up.
+func Until(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	end := time.Now().Add(Limit)
+	for pause := firstPause; !so(); pause = min(pause*3/2, lastPause) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: it has not come to that in %s", what, Limit)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// Context is the test's, with the limit of all waiting.
+func Context(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Limit)
+	t.Cleanup(cancel)
+	return ctx
+}
