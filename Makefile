@@ -1,13 +1,19 @@
 # What there is to do: make help.
 
-# The same compiler flags as for Kubernetes (internal/kubebuild), so that the packages that both need are
-# compiled once. No debug information: build by hand with "go build ./cmd/paictl" to use a debugger.
-GOBUILD = CGO_ENABLED=0 go build -trimpath -gcflags=all=-dwarf=false
+# The compiler's flags are those of Kubernetes (internal/kubebuild) for everything, so that what programs, static analysis and tests have
+# in common is compiled once, and from any directory. No debug information: build by hand with "go build ./cmd/paictl" to use a debugger.
+# The race detector alone needs cgo.
+export GOFLAGS := -trimpath -gcflags=all=-dwarf=false $(GOFLAGS)
+export CGO_ENABLED := 0
+COMPILER = GOGC=400
+GOBUILD = $(COMPILER) go build
 NAME ?= default
 UPFLAGS ?=
+CHECK = $(COMPILER) go run ./hack/check
+PART = $(if $(PKG),-pkg $(PKG)) $(if $(RUN),-run '$(RUN)')
 PACKAGES = go list ./... | grep -v /test/system
 
-.PHONY: help build up down tour status kubernetes test unit system soak bench lint fmt
+.PHONY: help build s3server up down tour status kubernetes test unit system soak bench lint fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,19 +41,19 @@ status: build ## what runs, at which addresses
 kubernetes: build ## build what a cluster is made of, without starting one
 	bin/paictl up --prepare
 
-test: lint kubernetes unit system ## everything that CI runs
+test: ## everything that CI runs, with a table at the end; a part: make test PKG=./internal/rest RUN=TestWho
+	@$(CHECK) $(if $(PKG)$(RUN),unit $(PART),lint build kubernetes unit system)
 
-unit: ## unit, integration and browser tests, with the race detector
-	hack/install-packages gcc libc6-dev chromium
-	PAI_TEST_ALL=1 go test -race $$($(PACKAGES))
-	cd cmd/object-mount && PAI_TEST_ALL=1 go test -race ./...
+unit: ## unit, integration and browser tests, with the race detector (PKG=./internal/rest RUN=TestWho)
+	@$(CHECK) unit $(PART)
 
-system: build ## the tour and its faults on real clusters (root)
+system: ## the tour and its faults on real clusters (root; RUN=TestSystem)
+	@$(CHECK) build kubernetes system $(PART)
+
+s3server:
 	cd cmd/object-mount && $(GOBUILD) -buildvcs=false -ldflags "-s -w" -o ../../bin/ ./s3server
-	PAI_TEST_ALL=1 go test -count=1 -timeout 60m -v ./test/system
 
-soak: build kubernetes ## the long repetitions: servers that are killed, and the system tests
-	cd cmd/object-mount && $(GOBUILD) -buildvcs=false -ldflags "-s -w" -o ../../bin/ ./s3server
+soak: build s3server kubernetes ## the long repetitions: servers that are killed, and the system tests
 	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 30m -v -run Killed ./internal/daemon
 	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 180m -v ./test/system
 
@@ -58,10 +64,7 @@ bench: build kubernetes ## Go benchmarks, then the REST server as a whole progra
 	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 60m -v -run 'TestWaitingJobsExplainThemselves/(start|storage_manager/speed)' ./test/system # from submission to running; file servers (root)
 
 lint: ## formatting, vet, staticcheck
-	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted (make fmt): $$bad"; exit 1; fi
-	go vet ./...
-	go tool staticcheck ./...
-	staticcheck=$$(go tool -n staticcheck) && cd cmd/object-mount && go vet ./... && "$$staticcheck" ./...
+	@$(CHECK) lint
 
 fmt: ## format the sources
 	gofmt -w $$(git ls-files '*.go')

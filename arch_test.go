@@ -158,6 +158,7 @@ var allowed = map[string]map[string]string{
 	"internal/yamltext":   {},
 
 	// For tests only.
+	"hack/check":        {},
 	"internal/adtest":   {"internal/kubetest": "tests that cannot run say so"},
 	"internal/await":    {},
 	"internal/docrun":   {},
