@@ -14,9 +14,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
 )
 
@@ -86,6 +91,7 @@ func newCluster(t testing.TB, name string) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{name: name, dir: dir, env: []string{"PAI_STATE_DIR=" + dir}}
+	c.sweepAfterDeath(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("status:\n%s", c.paictl(t, "status", "--name", name).out)
@@ -96,9 +102,32 @@ func newCluster(t testing.TB, name string) *cluster {
 	return c
 }
 
+// sweepAfterDeath has the cluster removed if this program is killed or runs out of time: a process of its own session waits for the end of a
+// pipe that only this program holds. After a test that could clean up there is nothing left to remove.
+func (c *cluster) sweepAfterDeath(t testing.TB) {
+	t.Helper()
+	watcher := exec.Command("sh", "-c", `cat > /dev/null; test -d "$0" || exit 0; "$1" down --name "$2" --purge; rm -rf "$0"`,
+		c.dir, filepath.Join(root(t), "bin", "paictl"), c.name)
+	watcher.Env = append(os.Environ(), c.env...)
+	watcher.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	pipe, err := watcher.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watcher.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		pipe.Close()
+		if err := watcher.Wait(); err != nil {
+			t.Errorf("the watcher: %v", err)
+		}
+	})
+}
+
 func run(t testing.TB, env []string, name string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out, errs bytes.Buffer
@@ -186,6 +215,21 @@ func (c *cluster) kubectl(t testing.TB, args ...string) result {
 	return run(t, append(c.env, "KUBECONFIG="+c.last.Kubeconfig), c.last.Kubectl, args...)
 }
 
+// client asks the cluster's API server from this process: what is asked again and again is not worth a process each time.
+func (c *cluster) client(t testing.TB) kubernetes.Interface {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", c.last.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.QPS = -1
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 // apply hands a manifest to kubectl.
 func (c *cluster) apply(t testing.TB, manifest string) {
 	t.Helper()
@@ -194,16 +238,4 @@ func (c *cluster) apply(t testing.TB, manifest string) {
 		t.Fatal(err)
 	}
 	c.kubectl(t, "apply", "-f", file).mustSucceed(t, "kubectl apply")
-}
-
-// eventually asks until the answer is yes.
-func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	end := time.Now().Add(limit)
-	for !ok() {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-		time.Sleep(500 * time.Millisecond)
-	}
 }

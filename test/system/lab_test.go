@@ -5,7 +5,11 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // laboratory is a cluster whose parts are broken on purpose. PAI_TEST_CLUSTER=STATE_DIR:NAME takes one that runs, for work on these tests.
@@ -85,7 +89,7 @@ spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], persistentVolumeR
 		f.kubectl(t, "delete", "pvc", x.name, "--wait=false", "--ignore-not-found")
 		f.kubectl(t, "delete", "pv", x.name+"-pv", "--wait=false", "--ignore-not-found")
 	})
-	eventually(t, 20*time.Second, "grant of "+x.name, func() bool { return f.asAdmin(t, "storage", "grant", "default", x.name).code == 0 })
+	await.Until(t, "grant of "+x.name, func() bool { return f.asAdmin(t, "storage", "grant", "default", x.name).code == 0 })
 }
 
 // with puts a comma after fields that are there.
@@ -99,9 +103,19 @@ func with(fields string) string {
 // bound waits until a storage can be used.
 func (f *faultLab) bound(t *testing.T, name string) {
 	t.Helper()
-	eventually(t, 20*time.Second, name+" is bound", func() bool {
-		return f.kubectl(t, "get", "pvc", name, "-o", "jsonpath={.status.phase}").out == "Bound"
+	await.Until(t, name+" is bound", func() bool {
+		return f.claimPhase(t, name) == corev1.ClaimBound
 	})
+}
+
+// claimPhase is that of a claim; "" where there is none.
+func (f *faultLab) claimPhase(t *testing.T, name string) corev1.PersistentVolumeClaimPhase {
+	t.Helper()
+	c, err := f.client(t).CoreV1().PersistentVolumeClaims("default").Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	return c.Status.Phase
 }
 
 // nfs is the source of a volume on the storage server.
@@ -126,7 +140,8 @@ func (f *faultLab) hide(t *testing.T, programs ...string) {
 
 // Commands about the NFS server, which runs on worker1.
 const (
-	nfsAnew  = "pkill -9 ganesha.nfsd; until pidof ganesha.nfsd >/dev/null; do sleep 0.1; done" // the storage manager starts it again
+	// A process that is killed is seen for a while: what comes after it has another number.
+	nfsAnew  = "old=$(pidof ganesha.nfsd); pkill -9 ganesha.nfsd; until new=$(pidof ganesha.nfsd) && [ \"$new\" != \"$old\" ]; do sleep 0.2; done" // the storage manager starts it
 	dropNFS  = "iptables -I INPUT -p tcp --dport 2049 -j DROP"
 	allowNFS = "while iptables -D INPUT -p tcp --dport 2049 -j DROP 2>/dev/null; do :; done"
 )
@@ -154,7 +169,7 @@ END
 `, e.name, e.prepare, config, e.id, e.options)
 	}
 	f.on(t, "worker1", script+nfsAnew)
-	eventually(t, 30*time.Second, "the NFS server runs", func() bool {
+	await.Until(t, "the NFS server runs", func() bool {
 		return strings.Contains(f.on(t, "worker1", "busybox wget -q -O - http://127.0.0.1:9187/readyz || true"), "ready")
 	})
 }

@@ -3,10 +3,13 @@ package system
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // deadServer takes the NFS server away from under running jobs. Everything that people ask answers, other jobs go on, and when the server
@@ -14,21 +17,21 @@ import (
 func (f *faultLab) deadServer(t *testing.T) {
 	f.declare(t, claim{name: "d-data", source: nfs("/data"), options: version41})
 	f.bound(t, "d-data")
-	f.on(t, "worker1", "rm -f /share/data/count")
+	f.on(t, "worker1", "rm -f /share/data/count /share/data/enough")
 	t.Cleanup(func() { f.kubectl(t, "uncordon", "worker1") })
 	f.kubectl(t, "cordon", "worker1").mustSucceed(t, "cordon")
-	const lines = 600 // more than the other two jobs need to start on a slow worker
-	f.begin(t, "writer", task{storages: []string{"d-data"}, command: fmt.Sprintf(
-		"n=0; while [ $n -lt %d ]; do n=$((n+1)); echo $n >> /mnt/d-data/count || exit 9; sleep 0.1; done", lines)})
-	f.begin(t, "bystander", task{command: "n=0; while :; do n=$((n+1)); echo $n; sleep 0.5; done"})
+	f.begin(t, "writer", task{storages: []string{"d-data"}, // until it is told to end
+		command: "n=0; until [ -e /mnt/d-data/enough ]; do n=$((n+1)); echo $n >> /mnt/d-data/count || exit 9; sleep 0.1; done; echo $n lines"})
+	t.Cleanup(func() { f.kubectl(t, "delete", "pod", "bystander", "--wait=false") })
+	f.apply(t, bystander) // beside the writer: a worker has room for one job
 	f.kubectl(t, "uncordon", "worker1").mustSucceed(t, "uncordon")
 	f.begin(t, "victim", task{storages: []string{"d-data"}, command: "while :; do date > /mnt/d-data/victim; sleep 0.2; done"})
-	for _, job := range []string{"writer", "bystander", "victim"} {
-		f.becomes(t, job, "RUNNING")
-	}
+	f.becomes(t, "writer", "RUNNING")
+	f.becomes(t, "victim", "RUNNING")
+	f.ready(t, "bystander")
 	f.undo(t, "worker1", allowNFS)
 	f.on(t, "worker1", dropNFS)
-	before := len(f.paictl(t, "job", "logs", "bystander").out)
+	before := len(f.kubectl(t, "logs", "bystander").out)
 
 	for _, question := range [][]string{{"job", "show", "writer"}, {"job", "list"}, {"job", "events", "writer"}, {"job", "explain", "writer"}, {"storage", "list"},
 		{"job", "stop", "victim"}, {"job", "show", "victim"}, {"job", "explain", "victim"}, {"job", "delete", "--yes", "victim"}} {
@@ -37,20 +40,40 @@ func (f *faultLab) deadServer(t *testing.T) {
 		t.Logf("%5.2f s  paictl %s", time.Since(began).Seconds(), strings.Join(question, " "))
 	}
 	var e explanation
-	eventually(t, 30*time.Second, "the job that hangs says so", func() bool { // what a server said counts for five seconds
+	await.Until(t, "the job that hangs says so", func() bool { // what a server said counts for five seconds
 		e = f.explain(t, "writer")
 		return len(e.Findings) > 0 && e.Findings[0].Code == "STO-301" && e.Findings[0].Object == "server 10.0.0.1"
 	})
 	t.Log(e.Findings[0].Line)
 	f.paictl(t, "job", "show", "victim").mustRefuse(t, "the deleted job", 4, "not found")
-	eventually(t, 30*time.Second, "the job without storages goes on", func() bool { return len(f.paictl(t, "job", "logs", "bystander").out) > before })
+	await.Until(t, "the pod without storages goes on", func() bool { return len(f.kubectl(t, "logs", "bystander").out) > before })
 
 	f.on(t, "worker1", allowNFS)
+	count := func() int {
+		n, _ := strconv.Atoi(strings.TrimSpace(f.on(t, "worker1", "wc -l < /share/data/count")))
+		return n
+	}
+	old := count()
+	await.Until(t, "the job writes again", func() bool { return count() > old+5 })
+	f.on(t, "worker1", "touch /share/data/enough")
 	f.becomes(t, "writer", "SUCCEEDED")
-	if got := strings.TrimSpace(f.on(t, "worker1", "wc -l < /share/data/count")); got != fmt.Sprint(lines) {
-		t.Errorf("the job wrote %s lines, want %d", got, lines)
+	if said := f.paictl(t, "job", "logs", "writer").out; said != fmt.Sprintf("%d lines\n", count()) {
+		t.Errorf("the job says that it wrote %q, and there are %d", said, count())
 	}
 }
+
+// bystander is a pod that mounts nothing, and takes no room.
+const bystander = `apiVersion: v1
+kind: Pod
+metadata: {name: bystander}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: pai.local/busybox:1
+    command: [sh, -c, "while :; do date; sleep 0.5; done"]
+`
 
 // begin submits a job that is deleted at the end.
 func (f *faultLab) begin(t *testing.T, name string, x task) {
@@ -62,14 +85,13 @@ func (f *faultLab) begin(t *testing.T, name string, x task) {
 // becomes waits until a job is in a state.
 func (f *faultLab) becomes(t *testing.T, job, state string) {
 	t.Helper()
-	var last explanation
-	end := time.Now().Add(2 * time.Minute)
-	for last = f.explain(t, job); last.State != state; last = f.explain(t, job) {
-		if time.Now().After(end) || last.State == "FAILED" {
-			t.Fatalf("%s is %s, want %s: %+v", job, last.State, state, last.Findings)
+	await.Until(t, job+" is "+state, func() bool {
+		e := f.explain(t, job)
+		if e.State != state && e.State == "FAILED" {
+			t.Fatalf("%s is %s, want %s: %+v", job, e.State, state, e.Findings)
 		}
-		time.Sleep(500 * time.Millisecond)
-	}
+		return e.State == state
+	})
 }
 
 // manyJobs runs jobs of three users on two workers, three storages each: every file is where it belongs, and nobody sees another's folder.

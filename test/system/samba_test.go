@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
-	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // The SMB server of the laboratory is Samba, beside the control plane in the cluster's network.
@@ -60,6 +62,7 @@ read only = no
 	run(t, nil, "sh", "-c", fmt.Sprintf("printf '%%s\\n%%s\\n' %[1]s %[1]s | smbpasswd -c %[2]s -s -a %[3]s", sambaPassword, config, sambaUser)).mustSucceed(t, "smbpasswd")
 	etcd := f.status(t).pid("etcd")
 	server := exec.Command("nsenter", "-t", fmt.Sprint(etcd), "-n", "smbd", "--foreground", "--no-process-group", "-s", config)
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that is killed leaves no server behind
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +75,7 @@ read only = no
 		}
 	}
 	t.Cleanup(stop)
-	eventually(t, 30*time.Second, "the SMB server listens", func() bool {
+	await.Until(t, "the SMB server listens", func() bool {
 		return run(t, nil, "nsenter", "-t", fmt.Sprint(etcd), "-n", "bash", "-c", "exec 3<>/dev/tcp/"+sambaServer+"/445").code == 0
 	})
 	return stop
@@ -106,14 +109,14 @@ func sambaFaults() []fault {
 		{name: "share not found", code: "STO-307", object: "storage m-share", job: on("m-share"), cause: make("m-share", "nothing", smbDriver, user, password)},
 		{name: "Secret lacks a key", code: "STO-502", object: "secret default/m-key", job: on("m-key"), cause: make("m-key", "data", smbDriver, user)},
 		{name: "Secret has the wrong type", code: "STO-503", object: "secret default/m-type", job: on("m-type"), cause: make("m-type", "data", "Opaque", user, password)},
-		{name: "mount.cifs is missing", code: "STO-202", object: "node worker2", job: on("m-helper"),
+		{name: "mount.cifs is missing", code: "STO-202", object: "node worker2", job: on("m-helper"), alone: true,
 			cause: func(t *testing.T, f *faultLab) {
 				t.Cleanup(func() { f.kubectl(t, "uncordon", "worker1") })
 				f.kubectl(t, "cordon", "worker1").mustSucceed(t, "cordon")
 				f.hide(t, "/sbin/mount.cifs")
 				f.smbStorage(t, "m-helper", "data", smbDriver, user, password)
 			}},
-		{name: "SMB server is stopped", code: "STO-302", object: "server " + sambaServer, job: on("m-stopped"),
+		{name: "SMB server is stopped", code: "STO-302", object: "server " + sambaServer, job: on("m-stopped"), alone: true,
 			cause: func(t *testing.T, f *faultLab) {
 				f.stopSamba()
 				f.smbStorage(t, "m-stopped", "data", smbDriver, user, password)

@@ -6,7 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // defaultServers are NFS-Ganesha and Samba as Debian configures them, beside the storage manager: what has to be said for anything to be served,
@@ -91,7 +92,7 @@ func (f *faultLab) speed(t *testing.T, rounds, megabytes, files int) {
 	f.undo(t, "worker1", "umount -l /mnt/speed; rm -rf /share/default /dev/shm/small /dev/shm/small.tar")
 	f.on(t, "worker1", fmt.Sprintf(`mkdir -p /mnt/speed /dev/shm/small; cd /dev/shm
 		for i in $(seq %d); do head -c 4096 /dev/urandom > small/$i; done; tar -cf small.tar small`, files))
-	eventually(t, time.Minute, "the other servers serve", func() bool {
+	await.Until(t, "the other servers serve", func() bool {
 		listening := f.on(t, "worker1", "ss -ltn")
 		return strings.Contains(listening, ":2050 ") && strings.Contains(listening, ":1445 ")
 	})

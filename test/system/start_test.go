@@ -7,6 +7,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // startTimes measures from submission to running, beside "kubectl create" of the same Job with the same volumes, in turns. It asserts that
@@ -100,21 +105,28 @@ func (f *faultLab) sameJob(t *testing.T, name, as string) string {
 	return string(text)
 }
 
-func (f *faultLab) podsOf(t *testing.T, job string) string {
+// podsOf are the phases of a Job's pods, or "?" where nobody answers.
+func podsOf(t *testing.T, client kubernetes.Interface, job string) string {
 	t.Helper()
-	return strings.TrimSpace(f.kubectl(t, "get", "pods", "-l", "batch.kubernetes.io/job-name="+job, "-o", "jsonpath={.items[*].status.phase}").out)
+	pods, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "batch.kubernetes.io/job-name=" + job})
+	if err != nil {
+		return "?"
+	}
+	var phases []string
+	for _, p := range pods.Items {
+		phases = append(phases, string(p.Status.Phase))
+	}
+	return strings.Join(phases, " ")
 }
 
 func (f *faultLab) podRuns(t *testing.T, job string) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); f.podsOf(t, job) != "Running"; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s does not run: %q", job, f.podsOf(t, job))
-		}
-	}
+	client := f.client(t)
+	await.Until(t, job+" runs", func() bool { return podsOf(t, client, job) == "Running" })
 }
 
 func (f *faultLab) podGone(t *testing.T, job string) {
 	t.Helper()
-	eventually(t, 2*time.Minute, "the pod of "+job+" is gone", func() bool { return f.podsOf(t, job) == "" })
+	client := f.client(t)
+	await.Until(t, "the pod of "+job+" is gone", func() bool { return podsOf(t, client, job) == "" })
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // cell is one storage on one worker, as the matrix has it.
@@ -35,11 +37,11 @@ func (f *typeLab) column(t *testing.T, storage string) map[string]cell {
 	return out
 }
 
-func (f *typeLab) cellBecomes(t *testing.T, limit time.Duration, storage, worker, state string) (cell, time.Duration) {
+func (f *typeLab) cellBecomes(t *testing.T, storage, worker, state string) (cell, time.Duration) {
 	t.Helper()
 	began := time.Now()
 	var last cell
-	eventually(t, limit, fmt.Sprintf("%s on %s is %s", storage, worker, state), func() bool {
+	await.Until(t, fmt.Sprintf("%s on %s is %s", storage, worker, state), func() bool {
 		last = f.column(t, storage)[worker]
 		return last.State == state
 	})
@@ -58,7 +60,7 @@ func (f *typeLab) matrixIsGreen(t *testing.T) {
 			t.Errorf("%s has cells %v, want %v", k.name, column, workers)
 		}
 		for _, w := range workers {
-			f.cellBecomes(t, 2*time.Minute, "x-"+k.name, w, "ok")
+			f.cellBecomes(t, "x-"+k.name, w, "ok")
 		}
 	}
 	for _, command := range [][]string{{"node", "list"}, {"node", "check"}, {"storage", "check", "x-nfs"}} {
@@ -80,7 +82,7 @@ func (f *typeLab) writing(t *testing.T, name, worker, storage string) {
 	t.Helper()
 	t.Cleanup(func() { f.kubectl(t, "delete", "pod", name, "--ignore-not-found", "--wait=false") })
 	f.apply(t, mounting(name, worker, storage, "mkdir -p /data/"+name+"; n=0; while :; do n=$((n+1)); if dd if=/dev/urandom of=/data/"+name+"/$n bs=16k count=4 2>/dev/null; then echo wrote $n $(sha256sum < /data/"+name+"/$n | cut -c1-16); else echo FAILED $n; sleep 1; fi; sleep 0.3; done"))
-	f.kubectl(t, "wait", "--for=condition=Ready", "pod/"+name, "--timeout=300s").mustSucceed(t, name)
+	f.ready(t, name)
 }
 
 // wrote is how many files a writing pod has written, and how often it could not.
@@ -102,15 +104,15 @@ func (f *typeLab) agentKilled(t *testing.T) {
 	}
 	old := f.agentPID(t, "worker1")
 	f.on(t, "worker1", "kill -9 "+old)
-	eventually(t, 2*time.Minute, "the agent is back", func() bool { pid := f.agentPID(t, "worker1"); return pid != "" && pid != old })
+	await.Until(t, "the agent is back", func() bool { pid := f.agentPID(t, "worker1"); return pid != "" && pid != old })
 	for _, k := range kinds {
-		eventually(t, time.Minute, k+" goes on", func() bool { n, _ := f.wrote(t, "agent-"+k); return n > before[k]+10 })
+		await.Until(t, k+" goes on", func() bool { n, _ := f.wrote(t, "agent-"+k); return n > before[k]+10 })
 		if _, failed := f.wrote(t, "agent-"+k); failed > 0 {
 			t.Errorf("%s: %d writes failed when the agent was killed", k, failed)
 		}
 	}
 	pods := []string{"agent-blob-csi", "agent-s3", "agent-smb-csi", "agent-nfs"}
-	f.kubectl(t, append([]string{"delete", "pod", "--wait=true", "--timeout=300s"}, pods...)...).mustSucceed(t, "pods end after the agent was killed")
+	f.kubectl(t, append([]string{"delete", "pod", "--wait=true"}, pods...)...).mustSucceed(t, "pods end after the agent was killed")
 	f.nothingMounted(t, "worker1")
 }
 
@@ -119,7 +121,7 @@ func (f *typeLab) agentKilled(t *testing.T) {
 func (f *typeLab) serverProcessKilled(t *testing.T) {
 	f.writing(t, "victim", "worker1", "x-blob-csi")
 	f.writing(t, "bystander", "worker1", "x-s3")
-	eventually(t, time.Minute, "the victim writes", func() bool { n, _ := f.wrote(t, "victim"); return n > 20 })
+	await.Until(t, "the victim writes", func() bool { n, _ := f.wrote(t, "victim"); return n > 20 })
 	pid := strings.TrimSpace(f.on(t, "worker1", `for p in $(pidof object-mount); do grep -lq csi.pai.storage /proc/$p/mountinfo; done; pai=/var/lib/pai-storage/bin/pai-mount; $pai list --output json`))
 	var served []struct {
 		Target string
@@ -141,15 +143,15 @@ func (f *typeLab) serverProcessKilled(t *testing.T) {
 	}
 	before, _ := f.wrote(t, "bystander")
 	f.on(t, "worker1", "kill -9 "+strconv.Itoa(served[index].PID))
-	eventually(t, time.Minute, "the bystander goes on", func() bool { n, failed := f.wrote(t, "bystander"); return n > before+10 && failed == 0 })
-	eventually(t, time.Minute, "the victim fails", func() bool { _, failed := f.wrote(t, "victim"); return failed > 0 })
-	eventually(t, time.Minute, "the broken mount is explained", func() bool {
+	await.Until(t, "the bystander goes on", func() bool { n, failed := f.wrote(t, "bystander"); return n > before+10 && failed == 0 })
+	await.Until(t, "the victim fails", func() bool { _, failed := f.wrote(t, "victim"); return failed > 0 })
+	await.Until(t, "the broken mount is explained", func() bool {
 		out := f.asAdmin(t, "node", "check", "worker1").out
 		return strings.Contains(out, "STO-314")
 	})
 	t.Log(f.asAdmin(t, "node", "check", "worker1").out)
 	said := f.kubectl(t, "logs", "victim").out
-	f.kubectl(t, "delete", "pod", "victim", "bystander", "--wait=true", "--timeout=300s").mustSucceed(t, "delete pods")
+	f.kubectl(t, "delete", "pod", "victim", "bystander", "--wait=true").mustSucceed(t, "delete pods")
 	// What the store has is whole; what it lacks is on the worker's disk still, and is said.
 	f.apply(t, mounting("after", "worker2", "x-blob-csi", "cd /data/victim; for n in $(ls); do echo $n $(sha256sum < $n | cut -c1-16); done"))
 	there := map[string]string{}
@@ -193,15 +195,16 @@ func (f *typeLab) helperRemoved(t *testing.T) {
 	remove, restore := "mv /sbin/mount.nfs /sbin/mount.nfs.removed", "test ! -e /sbin/mount.nfs.removed || mv /sbin/mount.nfs.removed /sbin/mount.nfs"
 	f.undo(t, "worker2", restore)
 	f.on(t, "worker2", remove)
-	red, took := f.cellBecomes(t, time.Minute, "x-nfs", "worker2", "failed")
+	red, took := f.cellBecomes(t, "x-nfs", "worker2", "failed")
 	if red.Finding == nil || red.Finding.Code != "STO-201" {
 		t.Errorf("it is said: %+v", red.Finding)
 	}
 	t.Logf("red %.1f s after the removal: %+v", took.Seconds(), red.Finding)
+	f.promised(t, "until a worker without mount.nfs is red", took, time.Minute)
 	if f.column(t, "x-nfs")["worker1"].State != "ok" {
 		t.Error("the other worker is red, too")
 	}
-	eventually(t, time.Minute, "worker2 says so in its labels", func() bool {
+	await.Until(t, "worker2 says so in its labels", func() bool {
 		return f.kubectl(t, "get", "node", "worker2", "-o", `jsonpath={.metadata.labels.pai\.storage/can-mount-nfs}`).out == "false"
 	})
 	for i := range 2 {
@@ -216,19 +219,20 @@ func (f *typeLab) helperRemoved(t *testing.T) {
 	}
 	f.undo(t, "worker1", restore)
 	f.on(t, "worker1", remove)
-	eventually(t, time.Minute, "worker1 says so in its labels", func() bool {
+	await.Until(t, "worker1 says so in its labels", func() bool {
 		return f.kubectl(t, "get", "node", "worker1", "-o", `jsonpath={.metadata.labels.pai\.storage/can-mount-nfs}`).out == "false"
 	})
 	f.begin(t, "nowhere", task{storages: []string{"x-nfs"}})
 	var e explanation
-	eventually(t, 15*time.Second, "the job says so", func() bool {
+	await.Until(t, "the job says so", func() bool {
 		e = f.explain(t, "nowhere")
 		return len(e.Findings) > 0 && e.Findings[0].Code == "STO-206"
 	})
 	t.Logf("%s\nevidence: %s", e.Findings[0].Line, e.Findings[0].Evidence)
 	f.on(t, "worker2", restore)
-	_, took = f.cellBecomes(t, time.Minute, "x-nfs", "worker2", "ok")
+	_, took = f.cellBecomes(t, "x-nfs", "worker2", "ok")
 	t.Logf("green %.1f s after the return", took.Seconds())
+	f.promised(t, "until a worker with mount.nfs again is green", took, time.Minute)
 	f.becomes(t, "nowhere", "RUNNING")
 	f.prepared(t, "worker1", restore)
 }
@@ -257,7 +261,7 @@ chmod 755 %[2]s; mount --bind %[2]s /usr/bin/apt-get`, restore, standIn))
 		t.Errorf("nobody sees what runs: %s%s", done.out, done.err)
 	}
 	t.Logf("$ paictl node prepare %s\n%s\n$ paictl node prepare %[1]s --apply --yes\n%[3]s%[4]s", worker, said.out, done.err, done.out)
-	f.cellBecomes(t, time.Minute, "x-nfs", worker, "ok")
+	f.cellBecomes(t, "x-nfs", worker, "ok")
 	if left := f.kubectl(t, "get", "pods", "-n", "pai-system", "-l", "app.kubernetes.io/name=node-prepare", "-o", "name").out; left != "" {
 		t.Errorf("left behind: %s", left)
 	}
@@ -270,7 +274,7 @@ func (f *typeLab) hungServer(t *testing.T) {
 	f.on(t, "worker1", dropNFS)
 	// The check of a new storage finds out, and the others of its server are looked at then.
 	f.declare(t, claim{name: "x-hung", source: nfs("/data"), options: version41})
-	f.cellBecomes(t, 2*time.Minute, "x-nfs", "worker2", "failed")
+	f.cellBecomes(t, "x-nfs", "worker2", "failed")
 	resident := func() (memory, threads, mounts, processes int) {
 		out := f.on(t, "worker2", `p=$(pidof node-agent); awk '/VmRSS/ {r=$2} /Threads/ {t=$2} END {print r, t}' /proc/$p/status; wc -l < /proc/mounts; pgrep -c pai-mount; true`)
 		n, _ := fmt.Sscan(out, &memory, &threads, &mounts, &processes)
@@ -296,9 +300,9 @@ func (f *typeLab) hungServer(t *testing.T) {
 	// A storage that is declared now is checked now.
 	k := f.kinds[slices.IndexFunc(f.kinds, func(k storageKind) bool { return k.name == "smb-csi" })]
 	f.declare(t, k.claim("x-late", "x-smb-csi", false, ""))
-	f.cellBecomes(t, time.Minute, "x-late", "worker2", "ok")
+	f.cellBecomes(t, "x-late", "worker2", "ok")
 	f.on(t, "worker1", allowNFS)
-	_, took := f.cellBecomes(t, 3*time.Minute, "x-nfs", "worker2", "ok")
+	_, took := f.cellBecomes(t, "x-nfs", "worker2", "ok")
 	t.Logf("green %.1f s after the server's return", took.Seconds())
 }
 
@@ -327,7 +331,7 @@ func (f *typeLab) deadServers(t *testing.T) {
 	// Checks of storages that are well are minutes apart. That of a new one finds out at once, and the others of its server are looked at then.
 	f.declare(t, claim{name: "x-dead", source: nfs("/data"), options: version41})
 	for _, name := range []string{"nfs", "smb-flex", "smb-csi"} {
-		c, took := f.cellBecomes(t, 2*time.Minute, "x-"+name, "worker1", "failed")
+		c, took := f.cellBecomes(t, "x-"+name, "worker1", "failed")
 		t.Logf("%s, %.1f s later: %+v", name, took.Seconds(), c.Finding)
 	}
 }

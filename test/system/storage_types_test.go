@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // TestStorageTypes mounts every type of storage on real workers, in each of the forms in which people declare it. What takes time is done for all
@@ -153,6 +156,7 @@ func (f *typeLab) start(t *testing.T, name string, port int, program string, arg
 	t.Helper()
 	etcd := fmt.Sprint(f.status(t).pid("etcd"))
 	server := exec.Command("nsenter", append([]string{"-t", etcd, "-n", program}, args...)...)
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that is killed leaves no server behind
 	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +174,7 @@ func (f *typeLab) start(t *testing.T, name string, port int, program string, arg
 		}
 	}
 	t.Cleanup(f.stop[name])
-	eventually(t, 60*time.Second, name+" listens", func() bool {
+	await.Until(t, name+" listens", func() bool {
 		return run(t, nil, "nsenter", "-t", etcd, "-n", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/10.0.0.254/%d", port)).code == 0
 	})
 }
@@ -260,10 +264,10 @@ func (f *typeLab) end(t *testing.T, pods []string) map[string]string {
 	t.Helper()
 	said := map[string]string{}
 	for _, p := range pods {
-		eventually(t, 8*time.Minute, p+" ends", func() bool { phase := f.phase(t, p); return phase == "Succeeded" || phase == "Failed" })
+		f.ended(t, p)
 		said[p] = f.kubectl(t, "logs", p).out
 	}
-	f.kubectl(t, append([]string{"delete", "pod", "--wait=true", "--timeout=300s"}, pods...)...).mustSucceed(t, "delete pods")
+	f.kubectl(t, append([]string{"delete", "pod", "--wait=true"}, pods...)...).mustSucceed(t, "delete pods")
 	return said
 }
 
@@ -318,7 +322,7 @@ func (f *typeLab) comparePair(t *testing.T, k storageKind, said map[string]strin
 
 // nothingMounted: with the last pod, the last mount and the last process of a mount are gone.
 func (f *typeLab) nothingMounted(t *testing.T, worker string) {
-	eventually(t, 3*time.Minute, worker+" has nothing mounted", func() bool {
+	await.Until(t, worker+" has nothing mounted", func() bool {
 		return f.on(t, worker, "grep -E ' (nfs4|cifs|fuse[^c ]*) ' /proc/mounts | grep -v '^sunrpc'; ls /var/lib/pai-storage/mounts /var/lib/pai-storage/lost 2>/dev/null | grep -v :; pgrep -l object-mount; true") == ""
 	})
 }
@@ -373,7 +377,7 @@ func (f *typeLab) jobsOfUsers(t *testing.T) {
 		}
 	}
 	for _, job := range jobs {
-		r := f.paictl(t, "--user", job[0], "job", "wait", "--timeout", "5m", job[1])
+		r := f.paictl(t, "--user", job[0], "job", "wait", job[1])
 		if r.code != 0 {
 			t.Errorf("%s~%s: %s%s\n%s", job[0], job[1], r.out, r.err, f.paictl(t, "--user", job[0], "job", "explain", job[1]).out)
 			continue
@@ -401,7 +405,7 @@ func (f *typeLab) secretsHidden(t *testing.T) {
 	}
 	f.apply(t, manifest.String())
 	for _, p := range pods {
-		f.kubectl(t, "wait", "--for=condition=Ready", "pod/"+p, "--timeout=300s").mustSucceed(t, p)
+		f.ready(t, p)
 	}
 	texts := map[string]string{
 		"ConfigMaps":  f.kubectl(t, "get", "configmaps", "-A", "-o", "yaml").out,
@@ -424,7 +428,7 @@ func (f *typeLab) secretsHidden(t *testing.T) {
 			t.Errorf("%s: the SMB password is there", name)
 		}
 	}
-	f.kubectl(t, append([]string{"delete", "pod", "--wait=true", "--timeout=300s"}, pods...)...).mustSucceed(t, "delete pods")
+	f.kubectl(t, append([]string{"delete", "pod", "--wait=true"}, pods...)...).mustSucceed(t, "delete pods")
 	f.nothingMounted(t, "worker1")
 }
 
@@ -457,16 +461,10 @@ func (f *typeLab) told(t *testing.T, jobs []string, want map[string]string) {
 	began := time.Now()
 	for _, job := range jobs {
 		var last explanation
-		for end := began.Add(3 * time.Minute); ; time.Sleep(time.Second) {
+		await.Until(t, job+" says "+want[job], func() bool {
 			last = f.explain(t, job)
-			if len(last.Findings) > 0 && strings.Contains(want[job], last.Findings[0].Code) || time.Now().After(end) {
-				break
-			}
-		}
-		if len(last.Findings) == 0 || !strings.Contains(want[job], last.Findings[0].Code) {
-			t.Errorf("%s is %s, want %s: %+v", job, last.State, want[job], last.Findings)
-			continue
-		}
+			return len(last.Findings) > 0 && strings.Contains(want[job], last.Findings[0].Code)
+		})
 		t.Logf("%5.1f s  %s", time.Since(began).Seconds(), last.Findings[0].Line)
 	}
 }
