@@ -158,7 +158,10 @@ var allowed = map[string]map[string]string{
 	"internal/yamltext":   {},
 
 	// For tests only.
-	"internal/adtest":   {"internal/kubetest": "tests that cannot run say so"},
+	"internal/adtest": {
+		"internal/await":    "servers are waited for",
+		"internal/kubetest": "tests that cannot run say so",
+	},
 	"internal/await":    {},
 	"internal/docrun":   {},
 	"internal/freeport": {},
