@@ -163,7 +163,7 @@ var allowed = map[string]map[string]string{
 		"internal/kubetest": "tests that cannot run say so",
 	},
 	"internal/await":    {},
-	"internal/docrun":   {},
+	"internal/docrun":   {"internal/await": "commands are waited for"},
 	"internal/freeport": {},
 	"internal/kubefake": {},
 	"internal/kubetest": {
