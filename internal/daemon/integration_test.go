@@ -241,7 +241,8 @@ func insist(change func() (client.Grant, error)) (answer client.Grant, tries int
 	for end := time.Now().Add(await.Limit); ; {
 		answer, err = change()
 		tries++
-		if pai.CodeOf(err) != pai.UnavailableError || time.Now().After(end) {
+		again := pai.CodeOf(err) == pai.UnavailableError || pai.CodeOf(err) == pai.ConflictGroupError
+		if !again || time.Now().After(end) {
 			return answer, tries, err
 		}
 	}
