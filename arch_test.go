@@ -158,15 +158,20 @@ var allowed = map[string]map[string]string{
 	"internal/yamltext":   {},
 
 	// For tests only.
-	"hack/check":        {},
-	"internal/adtest":   {"internal/kubetest": "tests that cannot run say so"},
+	"hack/check": {},
+	"internal/adtest": {
+		"internal/await":    "servers are waited for",
+		"internal/kubetest": "tests that cannot run say so",
+	},
 	"internal/await":    {},
-	"internal/docrun":   {},
+	"internal/docrun":   {"internal/await": "commands are waited for"},
+	"internal/freeport": {},
 	"internal/kubefake": {},
 	"internal/kubetest": {
 		"internal/await":        "starts are waited for",
 		"internal/buildcache":   "where the binaries lie",
 		"internal/controlplane": "etcd and the API server",
+		"internal/freeport":     "where etcd and the API server listen",
 		"internal/kubebuild":    "the binaries",
 		"internal/proc":         "supervised processes",
 	},
@@ -204,7 +209,7 @@ var confined = map[string]struct {
 }
 
 // testOnly are packages that no program may import.
-var testOnly = []string{"internal/adtest", "internal/await", "internal/docrun", "internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
+var testOnly = []string{"internal/adtest", "internal/await", "internal/docrun", "internal/freeport", "internal/kubefake", "internal/kubetest", "internal/openidtest", "internal/servertest"}
 
 type goPackage struct {
 	ImportPath string

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
 
@@ -222,7 +222,7 @@ func (l *lab) logs(t *testing.T) {
 		text := random(t, 20_000)
 		l.writeAndStop(filepath.Join(target, "logged"), text)
 		var s mount.Served
-		eventually(t, "the fault is said", func() bool { s = l.served(t, target); return s.Fault != "" })
+		await.Until(t, "the fault is said", func() bool { s = l.served(t, target); return s.Fault != "" })
 		logs, err := filepath.Glob(filepath.Join(l.dir, "state/mounts/*/log"))
 		if err != nil || len(logs) != 1 {
 			t.Fatalf("logs: %v %v", logs, err)
@@ -285,13 +285,11 @@ func TestGivesUp(t *testing.T) {
 		if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is unmounted", func() bool { mounted, _ := l.engine.Mounted(t.Context(), target); return !mounted })
+		await.Until(t, "it is unmounted", func() bool { mounted, _ := l.engine.Mounted(t.Context(), target); return !mounted })
 	}
-	eventually(t, "it ends", func() bool { return !l.served(t, target).Alive })
+	await.Until(t, "it ends", func() bool { return !l.served(t, target).Alive })
 	if s := l.served(t, target); s.Pending != 1 || s.Bytes != 5 {
 		t.Errorf("it is said: %+v", s)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	_ = l.engine.Unmount(ctx, target) // what is kept of it is the engine's matter
+	_ = l.engine.Unmount(await.Context(t), target) // what is kept of it is the engine's matter
 }

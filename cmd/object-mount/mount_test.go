@@ -22,6 +22,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pai-storage/pai-storage/internal/await"
+	"github.com/pai-storage/pai-storage/internal/freeport"
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
 
@@ -80,7 +82,7 @@ func (s *store) run() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	eventually(s.t, "the server listens", func() bool {
+	await.Until(s.t, "the server listens", func() bool {
 		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
 		if err == nil {
 			c.Close()
@@ -92,28 +94,9 @@ func (s *store) run() {
 // stop ends the server in order: Azurite loses what it was told within the last seconds when it is killed.
 func (s *store) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	kill := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })
+	kill := time.AfterFunc(await.Limit, func() { _ = s.cmd.Process.Kill() })
 	defer kill.Stop()
 	_ = s.cmd.Wait()
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // build compiles a program of this module.
@@ -134,7 +117,7 @@ func azurite(t *testing.T) *store {
 	if err != nil {
 		t.Fatalf("hack/install-azurite: %v", err)
 	}
-	s := &store{t: t, port: freePort(t), secret: mount.Secret{"accountname": account, "accountkey": accountKey},
+	s := &store{t: t, port: freeport.Take(t), secret: mount.Secret{"accountname": account, "accountkey": accountKey},
 		wrong: mount.Secret{"accountname": account, "accountkey": base64.StdEncoding.EncodeToString([]byte("wrong, and as long as"))}}
 	dir := t.TempDir()
 	s.start = func() *exec.Cmd {
@@ -184,7 +167,7 @@ func s3Store(t *testing.T) *store {
 	if err := os.WriteFile(key, []byte(s3Key+":"+s3Secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &store{t: t, port: freePort(t), secret: mount.Secret{"accesskey": s3Key, "secretkey": s3Secret}, wrong: mount.Secret{"accesskey": s3Key, "secretkey": "wrong-secret-of-s3"}}
+	s := &store{t: t, port: freeport.Take(t), secret: mount.Secret{"accesskey": s3Key, "secretkey": s3Secret}, wrong: mount.Secret{"accesskey": s3Key, "secretkey": "wrong-secret-of-s3"}}
 	s.start = func() *exec.Cmd {
 		return exec.Command(program, "--listen", fmt.Sprintf("127.0.0.1:%d", s.port), "--directory", filepath.Join(dir, "data"), "--key-file", key)
 	}
@@ -213,9 +196,7 @@ func (l *lab) end() {
 func (l *lab) mount(name string, v mount.Volume) string {
 	l.t.Helper()
 	target := filepath.Join(l.dir, name)
-	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
-	defer cancel()
-	if err := l.engine.Mount(ctx, target, v, l.secret); err != nil {
+	if err := l.engine.Mount(await.Context(l.t), target, v, l.secret); err != nil {
 		l.t.Fatal(err)
 	}
 	return target
@@ -223,9 +204,7 @@ func (l *lab) mount(name string, v mount.Volume) string {
 
 func (l *lab) unmount(target string) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
-	defer cancel()
-	if err := l.engine.Unmount(ctx, target); err != nil {
+	if err := l.engine.Unmount(await.Context(l.t), target); err != nil {
 		logs, _ := filepath.Glob(filepath.Join(l.dir, "state/mounts/*/log"))
 		for _, log := range logs {
 			text, _ := os.ReadFile(log)
@@ -385,8 +364,8 @@ func (l *lab) twice(t *testing.T) {
 	text := random(t, 4096)
 	put(t, filepath.Join(one, "from-one"), text)
 	put(t, filepath.Join(two, "from-two"), text)
-	eventually(t, "one sees what two wrote", func() bool { got, _ := os.ReadFile(filepath.Join(one, "from-two")); return bytes.Equal(got, text) })
-	eventually(t, "two sees what one wrote", func() bool { got, _ := os.ReadFile(filepath.Join(two, "from-one")); return bytes.Equal(got, text) })
+	await.Until(t, "one sees what two wrote", func() bool { got, _ := os.ReadFile(filepath.Join(one, "from-two")); return bytes.Equal(got, text) })
+	await.Until(t, "two sees what one wrote", func() bool { got, _ := os.ReadFile(filepath.Join(two, "from-one")); return bytes.Equal(got, text) })
 	l.unmount(one)
 	same(t, filepath.Join(two, "from-one"), text)
 	l.unmount(two)
@@ -412,7 +391,7 @@ func (l *lab) killed(t *testing.T) {
 	text := random(t, 100_000)
 	l.writeAndStop(filepath.Join(target, "left"), text)
 	var served []mount.Served
-	eventually(t, "the file waits", func() bool {
+	await.Until(t, "the file waits", func() bool {
 		served, _ = l.engine.Served(t.Context())
 		return len(served) == 1 && served[0].Pending == 1
 	})
@@ -422,13 +401,13 @@ func (l *lab) killed(t *testing.T) {
 	if err := unix.Kill(served[0].PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its death is noticed", func() bool {
+	await.Until(t, "its death is noticed", func() bool {
 		served, _ = l.engine.Served(t.Context())
 		return len(served) == 1 && !served[0].Alive && served[0].Pending == 1
 	})
 	l.run()
 	target = l.mount("killed", l.volume)
-	eventually(t, "the file is uploaded", func() bool {
+	await.Until(t, "the file is uploaded", func() bool {
 		served, _ = l.engine.Served(t.Context())
 		return served[0].Alive && served[0].Pending == 0
 	})
@@ -443,9 +422,8 @@ func (l *lab) storeAway(t *testing.T) {
 	target := l.mount("away", l.volume)
 	text := random(t, 50_000)
 	l.writeAndStop(filepath.Join(target, "late"), text)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	if err := l.engine.Unmount(ctx, target); err == nil || !strings.Contains(err.Error(), "1 files (50000 bytes) are still being uploaded") {
+	unmounted := func() bool { mounted, err := l.engine.Mounted(t.Context(), target); return err == nil && !mounted }
+	if err := l.engine.Unmount(await.Expiring(t, unmounted), target); err == nil || !strings.Contains(err.Error(), "1 files (50000 bytes) are still being uploaded") {
 		t.Errorf("it is said: %v", err)
 	}
 	l.run()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pai-storage/pai-storage/internal/adtest"
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 func TestLab(t *testing.T) {
@@ -17,8 +18,10 @@ func TestLab(t *testing.T) {
 		t.Errorf("hostname: %q", out)
 	}
 	m.MustRun(t, "", "sh", "-c", "(sleep 0.1 &) ; true")
-	time.Sleep(300 * time.Millisecond)
-	t.Log(m.MustRun(t, "", "ps", "ax"))
+	await.Until(t, "what nobody waits for is cleared away", func() bool {
+		left := m.MustRun(t, "", "ps", "ax")
+		return !strings.Contains(left, "sleep 0.1") && !strings.Contains(left, "defunct")
+	})
 	began = time.Now()
 	c := lab.Controller(t)
 	t.Log("controller", time.Since(began))

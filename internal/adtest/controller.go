@@ -6,6 +6,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // The domain, and who is in it. Joiner is an account operator, who may add machines; the others are plain users.
@@ -67,20 +69,17 @@ func (c *Controller) Down() { c.daemon.Kill() }
 func (c *Controller) Up(t testing.TB) {
 	t.Helper()
 	c.daemon = c.Start(t, "samba", "--interactive", "--no-process-group", "--debug-stdout")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return c.Dial(ctx, network, controllerAddress+":53")
 	}}
-	for !c.answers(ctx, &resolver) {
+	await.Until(t, "the domain controller answers", func() bool {
 		select {
-		case <-ctx.Done():
-			t.Fatalf("the domain controller does not answer: %s", c.daemon.Log())
 		case <-c.daemon.Ended():
 			t.Fatalf("the domain controller ended: %s", c.daemon.Log())
-		case <-time.After(100 * time.Millisecond):
+		default:
 		}
-	}
+		return c.answers(t.Context(), &resolver)
+	})
 }
 
 // answers: DNS, Kerberos, RPC, LDAP, SMB, password changes.
@@ -92,7 +91,7 @@ func (c *Controller) answers(ctx context.Context, resolver *net.Resolver) bool {
 		}
 		conn.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // it is asked again
 	defer cancel()
 	_, err := resolver.LookupHost(ctx, "dc1."+Domain+".")
 	return err == nil

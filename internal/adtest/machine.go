@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // Machine is one machine of a lab.
@@ -134,12 +136,10 @@ func (m *Machine) Run(ctx context.Context, stdin string, argv ...string) (Result
 	return result, nil
 }
 
-// MustRun is Run for a program that has to succeed within a minute; it returns what it printed.
+// MustRun is Run for a program that has to succeed; it returns what it printed.
 func (m *Machine) MustRun(t testing.TB, stdin string, argv ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	r, err := m.Run(ctx, stdin, argv...)
+	r, err := m.Run(await.Context(t), stdin, argv...)
 	if err != nil || r.Code != 0 {
 		t.Fatalf("%s on %s: code %d, %v\n%s%s", strings.Join(argv, " "), m.Name, r.Code, err, r.Out, r.Err)
 	}

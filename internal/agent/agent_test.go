@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
 	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
@@ -43,20 +44,21 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// await waits until the report of worker1 is as it should be.
-func await(t *testing.T, admin kubernetes.Interface, what string, good func(storagecheck.Report) bool) storagecheck.Report {
+// reported waits until the report of worker1 is as it should be.
+func reported(t *testing.T, admin kubernetes.Interface, what string, good func(storagecheck.Report) bool) storagecheck.Report {
 	t.Helper()
 	var r storagecheck.Report
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		m, err := admin.CoreV1().ConfigMaps(storagecheck.ReportNamespace).Get(t.Context(), "worker1", metav1.GetOptions{})
-		if err == nil && json.Unmarshal([]byte(m.Data[storagecheck.ReportKey]), &r) == nil && good(r) {
-			return r
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s: the report was %+v", what, r)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: the report is %+v, %v", what, r, err)
-		}
+	})
+	await.Until(t, what, func() bool {
 		r = storagecheck.Report{}
-	}
+		m, err := admin.CoreV1().ConfigMaps(storagecheck.ReportNamespace).Get(t.Context(), "worker1", metav1.GetOptions{})
+		return err == nil && json.Unmarshal([]byte(m.Data[storagecheck.ReportKey]), &r) == nil && good(r)
+	})
+	return r
 }
 
 func secretOf(t *testing.T, o storagecheck.Order) *corev1.Secret {
@@ -138,7 +140,7 @@ func TestAgent(t *testing.T) {
 	if _, err := secrets.Create(t.Context(), broken, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r := await(t, admin, "first checks", func(r storagecheck.Report) bool { return len(r.Results) == 4 && r.Results["home"].OK })
+	r := reported(t, admin, "first checks", func(r storagecheck.Report) bool { return len(r.Results) == 4 && r.Results["home"].OK })
 	for name, message := range map[string]string{"share": "mount error(13): Permission denied for [redacted]", "azure": "driver name file.csi.azure.com not found", "broken": "cannot be read"} {
 		if got := r.Results[name]; got.OK || !strings.Contains(got.Message, message) {
 			t.Errorf("%s: %+v", name, got)
@@ -147,35 +149,34 @@ func TestAgent(t *testing.T) {
 	if r.Node != "worker1" || !r.Facts.Helpers["mount.nfs"] || len(r.Facts.CSI) != 1 || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "not in this test") {
 		t.Errorf("%+v", r)
 	}
-	if status := get(probes, "/readyz"); status.Code != http.StatusOK {
-		t.Errorf("not ready: %s", status.Body)
-	}
+	await.Until(t, "it is ready", func() bool { return get(probes, "/readyz").Code == http.StatusOK })
 
 	// A changed order is checked anew, and its result says so.
 	changed, err := secrets.Update(t.Context(), secretOf(t, nfs("home", "10.0.0.2")), metav1.UpdateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, admin, "changed order", func(r storagecheck.Report) bool { return r.Results["home"].Order == changed.ResourceVersion })
+	reported(t, admin, "changed order", func(r storagecheck.Report) bool { return r.Results["home"].Order == changed.ResourceVersion })
 
 	// The package that mounts is removed, and comes back.
 	helper := filepath.Join(m.root, "sbin/mount.nfs")
 	if err := os.Rename(helper, helper+".away"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, admin, "without mount.nfs", func(r storagecheck.Report) bool { return !r.Results["home"].OK && !r.Facts.Helpers["mount.nfs"] })
-	if n, err := admin.CoreV1().Nodes().Get(t.Context(), "worker1", metav1.GetOptions{}); err != nil || n.Labels[labelPrefix+"nfs"] != "false" || n.Labels[labelPrefix+"samba"] != "true" {
-		t.Errorf("labels %v, %v", n.Labels, err)
-	}
+	reported(t, admin, "without mount.nfs", func(r storagecheck.Report) bool { return !r.Results["home"].OK && !r.Facts.Helpers["mount.nfs"] })
+	await.Until(t, "the labels say so", func() bool {
+		n, err := admin.CoreV1().Nodes().Get(t.Context(), "worker1", metav1.GetOptions{})
+		return err == nil && n.Labels[labelPrefix+"nfs"] == "false" && n.Labels[labelPrefix+"samba"] == "true"
+	})
 	if err := os.Rename(helper+".away", helper); err != nil {
 		t.Fatal(err)
 	}
-	await(t, admin, "with it again", func(r storagecheck.Report) bool { return r.Results["home"].OK })
+	reported(t, admin, "with it again", func(r storagecheck.Report) bool { return r.Results["home"].OK })
 
 	if err := secrets.Delete(t.Context(), "home", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, admin, "without the order", func(r storagecheck.Report) bool { _, there := r.Results["home"]; return !there })
+	reported(t, admin, "without the order", func(r storagecheck.Report) bool { _, there := r.Results["home"]; return !there })
 
 	metrics := get(probes, "/metrics").Body.String()
 	for _, want := range []string{`pai_node_agent_checks_total{result="ok"}`, "pai_node_agent_checks_left_behind 0", "pai_node_agent_report_failures_total 0"} {

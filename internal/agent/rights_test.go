@@ -3,7 +3,6 @@ package agent
 import (
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kubeapply"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
 )
@@ -59,14 +59,10 @@ func install(t *testing.T, config *rest.Config) kubernetes.Interface {
 	}
 	// The API server takes up a new policy within a second or so.
 	stranger := as(t, config, "worker2")
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := patch(t, stranger, "worker1", `{"metadata":{"labels":{"pai.storage/can-mount-probe":"true"}}}`); apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the policy does not work after 30 s")
-		}
-	}
+	await.Until(t, "the policy works", func() bool {
+		_, err := patch(t, stranger, "worker1", `{"metadata":{"labels":{"pai.storage/can-mount-probe":"true"}}}`)
+		return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
+	})
 	if _, err := patch(t, admin, "worker1", `{"metadata":{"labels":{"pai.storage/can-mount-probe":null}}}`); err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,35 @@ func Until(t testing.TB, what string, so func() bool) {
 	}
 }
 
+// Expiring is the test's context with a deadline that passes as soon as something is so, and not before: for a limit that has to run out, of
+// something that has to come far enough before, however long that takes. The question comes from another goroutine.
+func Expiring(t testing.TB, so func() bool) context.Context {
+	e := expiring{Context: t.Context(), over: make(chan struct{})}
+	go func() {
+		defer close(e.over)
+		for pause := firstPause; t.Context().Err() == nil && !so(); pause = min(pause*3/2, lastPause) {
+			time.Sleep(pause)
+		}
+	}()
+	return e
+}
+
+type expiring struct {
+	context.Context
+	over chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.over }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // Context is the test's, with the limit of all waiting.
 func Context(t testing.TB) context.Context {
 	t.Helper()

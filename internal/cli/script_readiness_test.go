@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
 )
@@ -26,8 +28,7 @@ import (
 // NODE alone makes a worker without an agent.
 func report(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value("server").(*servertest.Server)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	ctx := await.Context(ts.Value("test").(testing.TB))
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: args[0], Labels: map[string]string{"pai-worker": "true"}},
 		Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
@@ -60,12 +61,10 @@ func report(ts *testscript.TestScript, _ bool, args []string) {
 
 // known waits until the server knows a worker, and of each storage that it reported how it is.
 func known(ctx context.Context, ts *testscript.TestScript, s *servertest.Server, node string, results map[string]storagecheck.Result) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	await.Until(ts.Value("test").(testing.TB), "the server takes note of "+node, func() bool {
 		nodes, err := s.Cluster.Readiness(ctx, pai.ReadinessQuery{})
 		ts.Check(err)
-		if slices.ContainsFunc(slices.Collect(nodes), func(n pai.NodeReadiness) bool {
+		return slices.ContainsFunc(slices.Collect(nodes), func(n pai.NodeReadiness) bool {
 			said := 0
 			for _, c := range n.Cells {
 				if _, reported := results[string(c.Storage)]; reported && c.State != pai.CellPending {
@@ -73,15 +72,8 @@ func known(ctx context.Context, ts *testscript.TestScript, s *servertest.Server,
 				}
 			}
 			return n.Node == node && said == len(results)
-		}) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			ts.Fatalf("the server does not take note of %s", node)
-		}
-	}
+		})
+	})
 }
 
 // orderOf waits for the order to check a storage, and returns its version.

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
@@ -62,7 +63,7 @@ func runScripts(t *testing.T, dir string, start func(testing.TB, *testscript.Env
 		Dir: filepath.Join("testdata", dir),
 		Setup: func(env *testscript.Env) error {
 			s := start(env.T().(testing.TB), env)
-			env.Values["server"] = s
+			env.Values["server"], env.Values["test"] = s, env.T().(testing.TB)
 			env.Setenv("PAI_SERVER", s.URL)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
@@ -154,8 +155,7 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 // bind does what Kubernetes does with the claim of a storage, once there is one: bind STORAGE.
 func bind(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value("server").(*servertest.Server)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	ctx := await.Context(ts.Value("test").(testing.TB))
 	claims := s.Kube.CoreV1().PersistentVolumeClaims("default")
 	watch, err := claims.Watch(ctx, metav1.ListOptions{})
 	ts.Check(err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
 )
 
@@ -132,15 +132,9 @@ func policyIsOn(t *testing.T, admin kubernetes.Interface, user string, config *k
 	as.Impersonate = k8srest.ImpersonationConfig{UserName: user}
 	probe := kubernetes.NewForConfigOrDie(as)
 	claim := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "home"}}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		pod, job := podIn("default", false, claim)(probe), jobIn("default", "probe", false, claim)(probe)
-		if apierrors.IsForbidden(pod) && apierrors.IsForbidden(job) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the policy never came into force: %v, %v", pod, job)
-		}
-	}
+	await.Until(t, "the policy comes into force", func() bool {
+		return apierrors.IsForbidden(podIn("default", false, claim)(probe)) && apierrors.IsForbidden(jobIn("default", "probe", false, claim)(probe))
+	})
 }
 
 func podSpec(volume corev1.VolumeSource) corev1.PodSpec {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/kube"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
@@ -151,7 +152,7 @@ func (c *crowd) answered(t *testing.T, err error, acknowledged func()) {
 // awaitWrites waits for so many more acknowledged writes.
 func (c *crowd) awaitWrites(t *testing.T, more int) {
 	t.Helper()
-	limit := time.After(2 * time.Minute)
+	limit := time.After(await.Limit)
 	c.mu.Lock()
 	target := c.writes + more
 	c.mu.Unlock()
@@ -165,7 +166,7 @@ func (c *crowd) awaitWrites(t *testing.T, more int) {
 		select {
 		case <-changed:
 		case <-limit:
-			t.Fatalf("no %d writes in time; refused: %s", more, refused)
+			t.Fatalf("no %d writes; refused: %s", more, refused)
 		}
 	}
 }
@@ -321,24 +322,9 @@ func makeHalf(t *testing.T, root kubernetes.Interface) {
 	}
 }
 
-// awaitOldHalves waits until halves of storages are old enough to be swept.
-func awaitOldHalves(t *testing.T, root kubernetes.Interface) {
-	t.Helper()
-	halves := declaredObjects(t, root).halves()
-	t.Logf("%d storages are half there", len(halves))
-	for _, v := range halves {
-		const second = time.Second // Kubernetes counts them whole
-		time.Sleep(time.Until(v.CreationTimestamp.Add(killGrace + second)))
-	}
-}
-
 func awaitNoHalves(t *testing.T, root kubernetes.Interface) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(declaredObjects(t, root).halves()) > 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("halves of storages stay: %v", declaredObjects(t, root).halves())
-		}
-	}
+	await.Until(t, "no half of a storage stays", func() bool { return len(declaredObjects(t, root).halves()) == 0 })
 }
 
 // report says what the test is worth.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,13 +17,14 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/kube"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 )
 
 // TestShutdownDropsNothing stops a server under load, and in the middle of a write. Its clients do what a load balancer does: they go
-// away when the server is not ready any more. None of them may see anything but an answer.
+// away when the server is not ready any more. None of them may see anything but an answer. The drain lasts until they have gone.
 func TestShutdownDropsNothing(t *testing.T) {
 	kubernetes := kubefake.New()
 	reached, goOn := make(chan struct{}), make(chan struct{})
@@ -33,11 +35,28 @@ func TestShutdownDropsNothing(t *testing.T) {
 		}
 		return false, nil, nil
 	})
-	url, stop, ended := startServer(t, kubernetes, 500*time.Millisecond)
+	const drain = 7 * time.Second
+	drained := make(chan time.Time)
+	url, stop, ended := startServer(t, kubernetes, func(s *restServer) {
+		s.drain = drain
+		s.after = func(d time.Duration) <-chan time.Time {
+			if d != drain {
+				t.Errorf("it drains for %s, want %s", d, drain)
+			}
+			return drained
+		}
+	})
 	c, err := client.New(url, signIn(t, url))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var answered atomic.Int64
+	var leaving atomic.Bool
+	var readers sync.WaitGroup
+	for range 8 {
+		readers.Go(func() { readUntil(t, url, &leaving, &answered) })
+	}
+	await.Until(t, "a hundred answers", func() bool { return answered.Load() >= 100 || t.Failed() })
 	var write sync.WaitGroup
 	write.Go(func() {
 		if err := c.CreateUser(context.Background(), client.NewUser{Username: "slow", Password: "secret-slow"}); err != nil {
@@ -45,19 +64,11 @@ func TestShutdownDropsNothing(t *testing.T) {
 		}
 	})
 	<-reached
-	var answered atomic.Int64
-	var leaving atomic.Bool
-	var readers sync.WaitGroup
-	for range 8 {
-		readers.Go(func() { readUntil(t, url, &leaving, &answered) })
-	}
-	for answered.Load() < 100 && t.Context().Err() == nil {
-		waitReadiness(t, url, http.StatusOK)
-	}
 	stop()
 	waitReadiness(t, url, http.StatusServiceUnavailable)
 	leaving.Store(true)
 	readers.Wait()
+	close(drained)
 	close(goOn)
 	write.Wait()
 	if err := <-ended; err != nil {
@@ -89,24 +100,23 @@ func readUntil(t *testing.T, url string, leaving *atomic.Bool, answered *atomic.
 // waitReadiness asks until /readyz answers with the status.
 func waitReadiness(t *testing.T, url string, status int) {
 	t.Helper()
-	for t.Context().Err() == nil {
+	await.Until(t, fmt.Sprintf("/readyz answers %d", status), func() bool {
 		resp, err := http.Get(url + "/readyz")
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if resp.StatusCode == status {
-			return
-		}
-	}
+		return resp.StatusCode == status
+	})
 }
 
-// startServer runs a server with an administrator until stop is called.
-func startServer(t *testing.T, kubernetes *fake.Clientset, drain time.Duration) (url string, stop func(), ended <-chan error) {
+// startServer runs a server with an administrator until stop is called. It does not drain, unless it is configured so.
+func startServer(t *testing.T, kubernetes *fake.Clientset, configure func(*restServer)) (url string, stop func(), ended <-chan error) {
 	t.Helper()
 	out, in := io.Pipe()
 	s := &restServer{listen: "127.0.0.1:0", jobsNamespace: "default", systemNamespace: "pai-system", bootstrapAdmin: "admin",
-		bootstrapPassword: passwordFile(t, "secret-admin"), drain: drain, stdout: in, log: slog.New(slog.DiscardHandler)}
+		bootstrapPassword: passwordFile(t, "secret-admin"), stdout: in, log: slog.New(slog.DiscardHandler)}
+	configure(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx, kubernetes) }()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/kubeapply"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
@@ -140,19 +142,23 @@ func connectAs(t *testing.T, url string, user pai.UserName, password pai.Passwor
 	if err != nil {
 		t.Fatal(err)
 	}
-	for {
+	var in *client.Client
+	await.Until(t, fmt.Sprintf("%s signs in", user), func() bool {
 		session, err := c.Login(t.Context(), user, password, 0)
 		switch pai.CodeOf(err) {
 		case "":
-			return c.WithToken(session.Token)
+			in = c.WithToken(session.Token)
 		case pai.UnavailableError, pai.NoUserError: // starting, or the user has not reached this replica yet
 		default:
 			t.Fatal(err)
 		}
-	}
+		return in != nil
+	})
+	return in
 }
 
-// testGrantsAtOnce lets 200 writers grant and revoke storages of one group at two replicas. Each of them reads what it wrote.
+// testGrantsAtOnce lets 200 writers grant and revoke storages of one group at two replicas. Each of them reads what it wrote. A server that has too
+// much to do refuses what can be tried again, and they do.
 func testGrantsAtOnce(t *testing.T, root kubernetes.Interface, replicas ...*client.Client) {
 	const writers, group = 200, pai.GroupName("crowd")
 	before := make([]string, writers) // half of the storages are granted, and half of them stay so
@@ -211,21 +217,34 @@ func createClaims(t *testing.T, root kubernetes.Interface, count int) {
 // grantAndRevoke is one writer: an even one grants its storage, an odd one grants and revokes it, and revokes one that was there.
 func grantAndRevoke(t *testing.T, c *client.Client, group pai.GroupName, i int) {
 	name := pai.StorageName(fmt.Sprintf("new-%d", i))
-	answer, err := c.GrantStorage(t.Context(), group, name)
-	if err != nil || !answer.Changed || answer.Warning == "" {
-		t.Errorf("grant %s: %+v, %v", name, answer, err)
+	answer, tries, err := insist(func() (client.Grant, error) { return c.GrantStorage(t.Context(), group, name) })
+	if err != nil || tries == 1 && !answer.Changed || answer.Warning == "" {
+		t.Errorf("grant %s: %+v after %d tries, %v", name, answer, tries, err)
 		return
 	}
 	if i%2 == 1 {
 		for _, name := range []pai.StorageName{name, pai.StorageName(fmt.Sprintf("old-%d", i))} {
-			if answer, err := c.RevokeStorage(t.Context(), group, name, false); err != nil || !answer.Changed {
-				t.Errorf("revoke %s: %+v, %v", name, answer, err)
+			answer, tries, err := insist(func() (client.Grant, error) { return c.RevokeStorage(t.Context(), group, name, false) })
+			if err != nil || tries == 1 && !answer.Changed {
+				t.Errorf("revoke %s: %+v after %d tries, %v", name, answer, tries, err)
 			}
 		}
 	}
 	g, _, err := c.Group(t.Context(), group)
 	if err != nil || slices.Contains(g.ACLs().StorageConfigs, name) != (i%2 == 0) {
 		t.Errorf("writer %d does not read what it wrote: %v", i, err)
+	}
+}
+
+// insist makes a change until it is not refused as what can be tried again. More than one try may find that the one before has made it.
+func insist(change func() (client.Grant, error)) (answer client.Grant, tries int, err error) {
+	for end := time.Now().Add(await.Limit); ; {
+		answer, err = change()
+		tries++
+		again := pai.CodeOf(err) == pai.UnavailableError || pai.CodeOf(err) == pai.ConflictGroupError
+		if !again || time.Now().After(end) {
+			return answer, tries, err
+		}
 	}
 }
 
@@ -337,13 +356,10 @@ func testRevocation(t *testing.T, first, second string) {
 	}
 	answers := func(want pai.Code) {
 		t.Helper()
-		for code := pai.Code("none yet"); code != want; {
-			if t.Context().Err() != nil {
-				t.Fatalf("the other replica never answered %q", want)
-			}
+		await.Until(t, fmt.Sprintf("the other replica answers %q", want), func() bool {
 			_, err := there.Storages(t.Context(), false)
-			code = pai.CodeOf(err)
-		}
+			return pai.CodeOf(err) == want
+		})
 	}
 	answers("")
 	if err := here.WithToken(session.Token).Logout(t.Context()); err != nil {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
 )
@@ -31,7 +31,7 @@ func testMatrix(t *testing.T, root kubernetes.Interface, servers ...*client.Clie
 		return versions
 	}
 	ordered := orders()
-	eventually(t, "the orders of what the group holds", func() bool {
+	await.Until(t, "the orders of what the group holds", func() bool {
 		ordered = orders()
 		return ordered["personal"] != "" && ordered["readonly"] != "" && ordered["unbound"] == ""
 	})
@@ -65,7 +65,7 @@ func testMatrix(t *testing.T, root kubernetes.Interface, servers ...*client.Clie
 		return h.Cells[0]
 	}
 	for _, c := range servers {
-		eventually(t, "what the agent found", func() bool {
+		await.Until(t, "what the agent found", func() bool {
 			return state(c, "personal").State == pai.CellOK && state(c, "readonly").State == pai.CellFailed
 		})
 		if f := state(c, "readonly").Finding; f == nil || f.Code != "STO-302" {
@@ -77,19 +77,5 @@ func testMatrix(t *testing.T, root kubernetes.Interface, servers ...*client.Clie
 	}
 	if err := root.CoreV1().Nodes().Delete(t.Context(), "worker1", metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		t.Fatal(err)
-	}
-}
-
-// eventually waits until something is so.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for !so() {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("%s: not within a minute", what)
-		}
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,6 +20,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/kube"
 	"github.com/pai-storage/pai-storage/internal/kube/fileaccess"
@@ -110,18 +111,13 @@ func useUsers(t *testing.T, s *servertest.Server, c *client.Client) {
 // followed waits until a user's SMB account says whether the user is an administrator.
 func followed(t *testing.T, s *servertest.Server, user string, admin bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	await.Until(t, fmt.Sprintf("the account of %s says that administrator is %t", user, admin), func() bool {
 		account, err := s.Kube.Tracker().Get(corev1.SchemeGroupVersion.WithResource("secrets"), kube.StorageAccountNamespace, hex.EncodeToString([]byte(user)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(account.(*corev1.Secret).Data["admin"]) == strconv.FormatBool(admin) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the account of %s does not say that administrator is %t", user, admin)
-		}
-	}
+		return string(account.(*corev1.Secret).Data["admin"]) == strconv.FormatBool(admin)
+	})
 }
 
 // TestStorageManagerRBAC compares what the storage manager asks Kubernetes for with its manifest, which allows nothing else.

@@ -57,13 +57,15 @@ type restServer struct {
 	drain             time.Duration
 	signOn            signOnFlags
 	proxies           peer.Proxies
-	declarationGrace  time.Duration // as in [kube.Options]
 	taskInit          string
 
 	stdout   io.Writer
 	log      *slog.Logger
 	follower kubernetes.Interface // fills the caches; nil: the one that does the rest
 	requests *requestCounter      // nil: not counted
+
+	now   func() time.Time                     // nil: [time.Now]; what is stored goes by it
+	after func(time.Duration) <-chan time.Time // nil: [time.After]; the drain goes by it
 }
 
 // RestServer runs the REST server until ctx ends. It prints one line, "listening on <URL>", to stdout, and logs JSON lines to stderr.
@@ -164,7 +166,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	}
 	cluster, err := kube.New(client, kube.Options{
 		JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, VirtualClusters: shares, Log: s.log,
-		DeclarationGrace: s.declarationGrace, Follower: s.follower, Ask: askServer, TaskInit: s.taskInit,
+		Now: s.now, Follower: s.follower, Ask: askServer, TaskInit: s.taskInit,
 	})
 	if err != nil {
 		return err
@@ -287,11 +289,15 @@ func (s *restServer) serve(ctx context.Context, listener net.Listener, handler h
 	case <-ctx.Done():
 	}
 	drain()
+	after := s.after
+	if after == nil {
+		after = time.After
+	}
 	s.log.Info("shutting down", "drain", s.drain)
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve: %w", err)
-	case <-time.After(s.drain):
+	case <-after(s.drain):
 	}
 	endStreams()
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)

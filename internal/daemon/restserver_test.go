@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 )
@@ -47,7 +48,7 @@ func TestLife(t *testing.T) {
 	kubernetes := kubefake.New()
 	var token string
 	for range 2 {
-		url, stop, ended := startServer(t, kubernetes, 0)
+		url, stop, ended := startServer(t, kubernetes, func(*restServer) {})
 		if token != "" { // of the first life: the signing key is the same
 			checkToken(t, url, token)
 		}
@@ -76,16 +77,15 @@ func signIn(t *testing.T, url string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for t.Context().Err() == nil {
-		if session, err := c.Login(t.Context(), "admin", "secret-admin", 0); err == nil {
-			if !session.Admin {
-				t.Error("the administrator is none")
-			}
-			return session.Token
-		}
+	var session client.Session
+	await.Until(t, "the administrator signs in", func() bool {
+		session, err = c.Login(t.Context(), "admin", "secret-admin", 0)
+		return err == nil
+	})
+	if !session.Admin {
+		t.Error("the administrator is none")
 	}
-	t.Fatal("no login")
-	return ""
+	return session.Token
 }
 
 func checkToken(t *testing.T, url, token string) {
@@ -94,16 +94,16 @@ func checkToken(t *testing.T, url, token string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for {
+	await.Until(t, "the server has started", func() bool {
 		g, _, err := c.Group(t.Context(), "default")
 		if err != nil && strings.Contains(err.Error(), "starting") {
-			continue
+			return false
 		}
 		if acls := g.ACLs(); err != nil || acls.Admin || len(acls.VirtualClusters) != 1 {
 			t.Errorf("got %+v, %v", g, err)
 		}
-		return
-	}
+		return true
+	})
 }
 
 // TestShortSigningKey: a key that can be guessed signs nothing, unless somebody says so.

@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/freeport"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 	"github.com/pai-storage/pai-storage/internal/openidtest"
 )
@@ -24,12 +25,7 @@ import (
 // TestSignOnLife: the first administrator of a fresh cluster comes from the provider, by the group that a flag names, and the second
 // start takes the external name that is there.
 func TestSignOnLife(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close() // the provider must know the address before the server starts
+	address := fmt.Sprintf("127.0.0.1:%d", freeport.Take(t)) // the provider must know it before the server starts
 	back := "http://" + address + "/api/v2/authn/oidc/return"
 	p := openidtest.Start(t, back, openidtest.Person{ID: "1", Name: "carol", Groups: []string{"admins"}})
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -29,6 +29,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // Step is a file to be written, or a command to be run.
@@ -150,7 +152,7 @@ type Runner struct {
 	Dir       string            // where files are written, and commands run
 	Variables map[string]string // for commands they are in the environment
 	Env       []string          // more for the commands, over this process's own
-	Limit     time.Duration     // for one command; 0 for five minutes
+	Limit     time.Duration     // for one command; 0 for [await.Limit]
 	Note      func(string)      // what is done, for a log; may be nil
 }
 
@@ -174,7 +176,7 @@ func (r Runner) step(ctx context.Context, s Step) error {
 		})
 		return os.WriteFile(filepath.Join(r.Dir, s.File), []byte(text), 0o600)
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Limit, 5*time.Minute))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Limit, await.Limit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", s.Text)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = r.Dir, append(os.Environ(), r.Env...), 5*time.Second

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pai-storage/pai-storage/internal/adtest"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/fileserver"
 )
 
@@ -91,21 +91,14 @@ func (f *fileServer) launch() {
 func (f *fileServer) start(t *testing.T) {
 	t.Helper()
 	f.launch()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		err := f.probe(ctx, f.smb.Probe, probePassword, fileserver.ProbeShare)
-		if err == nil {
-			return
-		}
+	await.Until(t, "smbd serves", func() bool {
 		select {
-		case <-ctx.Done():
-			t.Fatalf("smbd does not serve: %v", err)
 		case <-f.smbd.Ended():
 			t.Fatalf("smbd ended: %s", f.smbd.Log())
-		case <-time.After(50 * time.Millisecond):
+		default:
 		}
-	}
+		return f.probe(t.Context(), f.smb.Probe, probePassword, fileserver.ProbeShare) == nil
+	})
 }
 
 func (f *fileServer) probe(ctx context.Context, user, password, share string) error {
@@ -122,11 +115,9 @@ type client struct {
 
 func (c client) run(t *testing.T, share, commands string) adtest.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
 	c.machine.WriteFile(t, "/tmp/login", fmt.Sprintf("username = %s\npassword = %s\n", c.user, c.password), 0o600)
 	argv := append([]string{"smbclient", "//" + c.server + "/" + share, "--configfile=/dev/null", "-A", "/tmp/login", "-c", commands}, c.options...)
-	r, err := c.machine.Run(ctx, "", argv...)
+	r, err := c.machine.Run(await.Context(t), "", argv...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,14 +155,11 @@ func (f *fileServer) asJob(t *testing.T, script string) string {
 // listens waits until something does, whatever it speaks.
 func (f *fileServer) listens(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	await.Until(t, "something listens", func() bool {
 		conn, err := f.Dial(t.Context(), "tcp", "127.0.0.1:445")
 		if err == nil {
 			conn.Close()
-			return
 		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+		return err == nil
+	})
 }

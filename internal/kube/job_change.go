@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
@@ -126,7 +125,7 @@ func (c *Cluster) changeTags(ctx context.Context, id pai.JobID, change func([]st
 	defer cancel()
 	var written *batchv1.Job
 	jobs := c.client.BatchV1().Jobs(c.namespace)
-	err = retry.OnError(conflictBackoff(), func(err error) bool { return apierrors.IsConflict(err) && ctx.Err() == nil }, func() error {
+	err = outlastConflicts(ctx, func() error {
 		job, err := jobs.Get(ctx, specs.RoleJobName(id, r.roles[0].Name, 0), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return pai.NoJob(id).Because(err)

@@ -28,7 +28,6 @@
 package kube
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -61,15 +60,14 @@ const (
 
 // Options says how to work with a cluster.
 type Options struct {
-	JobsNamespace    string                  // where storages and jobs are
-	SystemNamespace  string                  // where the server keeps its own things; "" for pai-system
-	VirtualClusters  map[string]pai.Quantity // what is guaranteed to whom
-	Follower         kubernetes.Interface    // fills the caches; nil: the client that does the rest
-	Ask              Ask                     // asks file servers whether they are there; nil: they are not asked
-	TaskInit         string                  // the image that makes personal folders; "" for the local cluster's
-	DeclarationGrace time.Duration           // after which a storage that was declared half-way is undone; 0 for a minute
-	Log              *slog.Logger            // nil: slog.Default()
-	Now              func() time.Time        // nil: time.Now
+	JobsNamespace   string                  // where storages and jobs are
+	SystemNamespace string                  // where the server keeps its own things; "" for pai-system
+	VirtualClusters map[string]pai.Quantity // what is guaranteed to whom
+	Follower        kubernetes.Interface    // fills the caches; nil: the client that does the rest
+	Ask             Ask                     // asks file servers whether they are there; nil: they are not asked
+	TaskInit        string                  // the image that makes personal folders; "" for the local cluster's
+	Log             *slog.Logger            // nil: slog.Default()
+	Now             func() time.Time        // nil: time.Now
 }
 
 // Cluster is the nouns as they are in one Kubernetes cluster.
@@ -115,8 +113,6 @@ type Cluster struct {
 
 	trail *trail
 
-	grace time.Duration // how old a half of a storage is when it is undone
-
 	turnsLock sync.Mutex
 	turns     map[string]*turns // by object name of a group
 
@@ -135,7 +131,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	if o.SystemNamespace == "" {
 		o.SystemNamespace = SystemNamespace
 	}
-	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, turns: map[string]*turns{}, grace: cmp.Or(o.DeclarationGrace, sweepGrace)}
+	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, turns: map[string]*turns{}}
 	c.trail = &trail{cluster: c, queue: make(chan order, trailQueue)}
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/doctor"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 	"github.com/pai-storage/pai-storage/internal/mount"
@@ -61,14 +61,14 @@ func holding(storages ...string) *corev1.Secret {
 // orders are what is asked of workers in the cluster once as asks, by storage.
 func orders(t *testing.T, client kubernetes.Interface, as func(map[string]storagecheck.Order) bool) (map[string]storagecheck.Order, map[string]string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		list, err := client.CoreV1().Secrets(storagecheck.OrderNamespace).List(ctx, metav1.ListOptions{})
+	all, versions := map[string]storagecheck.Order{}, map[string]string{}
+	await.Until(t, "orders are as they should be", func() bool {
+		clear(all)
+		clear(versions)
+		list, err := client.CoreV1().Secrets(storagecheck.OrderNamespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, versions := map[string]storagecheck.Order{}, map[string]string{}
 		for _, s := range list.Items {
 			var o storagecheck.Order
 			if err := json.Unmarshal(s.Data[storagecheck.OrderKey], &o); err != nil {
@@ -76,15 +76,9 @@ func orders(t *testing.T, client kubernetes.Interface, as func(map[string]storag
 			}
 			all[s.Name], versions[s.Name] = o, s.ResourceVersion
 		}
-		if as(all) {
-			return all, versions
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("orders are %+v", all)
-		}
-	}
+		return as(all)
+	})
+	return all, versions
 }
 
 // TestOrders: workers are asked to check what a group holds and what can be read, and nothing else.

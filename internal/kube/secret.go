@@ -5,21 +5,36 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/util/retry"
 )
 
 // writeTimeout bounds one write, its retries and its way back into the caches.
 const writeTimeout = 20 * time.Second
 
-// conflictBackoff gives a hundred writers of one Secret the time to pass one after the other.
-func conflictBackoff() wait.Backoff {
-	return wait.Backoff{Duration: 5 * time.Millisecond, Factor: 1.4, Jitter: 1, Steps: 40, Cap: 500 * time.Millisecond}
+// Pauses of a writer whom others were quicker than, from the first to the longest; each is up to as long again.
+const (
+	conflictPause        = 5 * time.Millisecond
+	longestConflictPause = 500 * time.Millisecond
+)
+
+// outlastConflicts writes until nobody was quicker, or ctx ends, so that a hundred writers of one object can pass one after the other.
+func outlastConflicts(ctx context.Context, write func() error) error {
+	for pause := conflictPause; ; pause = min(pause*7/5, longestConflictPause) {
+		err := write()
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause + rand.N(pause)):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // changeSecret reads a Secret, changes it and writes it back, and starts over when someone else wrote in between. Errors of change end it.
@@ -27,7 +42,7 @@ func conflictBackoff() wait.Backoff {
 func (c *Cluster) changeSecret(ctx context.Context, namespace, name string, change func(*corev1.Secret) (bool, error)) (*corev1.Secret, error) {
 	var written *corev1.Secret
 	secrets := c.client.CoreV1().Secrets(namespace)
-	err := retry.OnError(conflictBackoff(), func(err error) bool { return apierrors.IsConflict(err) && ctx.Err() == nil }, func() error {
+	err := outlastConflicts(ctx, func() error {
 		s, err := secrets.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
@@ -122,7 +121,7 @@ func (c *Cluster) removeStorageAccount(ctx context.Context, name pai.UserName) (
 	defer cancel()
 	secrets := c.client.CoreV1().Secrets(StorageAccountNamespace)
 	var gone *corev1.Secret
-	err := retry.OnError(conflictBackoff(), func(err error) bool { return apierrors.IsConflict(err) && ctx.Err() == nil }, func() error {
+	err := outlastConflicts(ctx, func() error {
 		s, err := secrets.Get(ctx, specs.StorageAccountName(name), metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -2,7 +2,8 @@ package kube
 
 import (
 	"testing"
-	"time"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // TestStorageAccountOfNobody: an account whose user is gone already, as when a server died in between, goes; one whose user is there stays.
@@ -14,11 +15,7 @@ func TestStorageAccountOfNobody(t *testing.T) {
 		original(UserNamespace, objectName("alice"), map[string]string{"username": "alice", "grouplist": `[]`}),
 		original(StorageAccountNamespace, objectName("alice"), account("alice")),
 		original(StorageAccountNamespace, objectName("ghost"), account("ghost")))
-	for end := time.Now().Add(10 * time.Second); len(c.accounts.names()) != 1; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("accounts of %v are left", c.accounts.names())
-		}
-	}
+	await.Until(t, "the account of nobody is gone", func() bool { return len(c.accounts.names()) == 1 })
 	if a, err := c.StorageAccount(t.Context(), "alice"); err != nil || a.Set.IsZero() {
 		t.Errorf("alice's account is %+v, %v", a, err)
 	}

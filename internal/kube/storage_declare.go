@@ -226,7 +226,7 @@ func (c *Cluster) sweep(ctx context.Context) {
 
 // halfDeclared tells whether a volume was declared and never got its claim. One that lost its claim later is Released.
 func (c *Cluster) halfDeclared(v volume) bool {
-	if v.declaration == "" || v.owner == nil || v.owner.Namespace != c.namespace || v.owner.UID != "" || c.now().Sub(v.created) < c.grace {
+	if v.declaration == "" || v.owner == nil || v.owner.Namespace != c.namespace || v.owner.UID != "" || c.now().Sub(v.created) < sweepGrace {
 		return false
 	}
 	cl, exists := c.claims.get(v.owner.Name)

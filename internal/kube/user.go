@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 
 	pai "github.com/pai-storage/pai-storage"
 )
@@ -233,7 +232,7 @@ func (c *Cluster) DeleteUser(ctx context.Context, name pai.UserName, allow func(
 	defer cancel()
 	var gone pai.User
 	secrets := c.client.CoreV1().Secrets(UserNamespace)
-	err := retry.OnError(conflictBackoff(), func(err error) bool { return apierrors.IsConflict(err) && ctx.Err() == nil }, func() error {
+	err := outlastConflicts(ctx, func() error {
 		s, err := secrets.Get(ctx, objectName(name), metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -13,7 +13,6 @@ package kubetest
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,6 +26,7 @@ import (
 	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/buildcache"
 	"github.com/pai-storage/pai-storage/internal/controlplane"
+	"github.com/pai-storage/pai-storage/internal/freeport"
 	"github.com/pai-storage/pai-storage/internal/kubebuild"
 	"github.com/pai-storage/pai-storage/internal/proc"
 )
@@ -73,7 +73,7 @@ func Run(t testing.TB) *Server {
 	t.Helper()
 	plane, err := controlplane.New(controlplane.Config{
 		BinDir: binaries(t), Dir: t.TempDir(), Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}),
-		Ports:    controlplane.Ports{API: freePort(t), Etcd: freePort(t), EtcdPeer: freePort(t), Controllers: 1, Scheduler: 1},
+		Ports:    controlplane.Ports{API: freeport.Take(t), Etcd: freeport.Take(t), EtcdPeer: freeport.Take(t), Controllers: 1, Scheduler: 1},
 		StopTime: time.Second,
 	})
 	if err != nil {
@@ -124,16 +124,4 @@ func binaries(t testing.TB) string {
 		Skip(t, "integration", "the API server's binaries are not built; \"make kubernetes\" builds them into "+filepath.Join(cache, "kubernetes"))
 	}
 	return dir
-}
-
-// freePort asks the kernel for one. Somebody else can take it before the server does; then the server's
-// own message says so.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -78,7 +78,7 @@ func (s *supervisor) storageServers(ctx context.Context, note func(string)) (str
 }
 
 // storageLimit is how long a cluster waits for its storage servers; it is one without them as well.
-const storageLimit = 2 * time.Minute
+const storageLimit = 5 * time.Minute
 
 // nodeAgents has every worker tell what it can mount. A cluster without them mounts what workers can mount by themselves, so that is not its end.
 func (s *supervisor) nodeAgents(ctx context.Context, note func(string)) (string, error) {
@@ -96,4 +96,4 @@ func (s *supervisor) nodeAgents(ctx context.Context, note func(string)) (string,
 }
 
 // agentLimit is how long a cluster waits for its node agents; it is one without them as well.
-const agentLimit = time.Minute
+const agentLimit = 5 * time.Minute

@@ -164,7 +164,7 @@ func (c Config) control(ctx context.Context, method, path string, in, out any) e
 }
 
 func (c Config) report(ctx context.Context) (report, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var r report
 	return r, c.control(ctx, http.MethodGet, "/report", nil, &r)

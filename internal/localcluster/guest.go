@@ -59,9 +59,23 @@ func (g *guest) Exec(ctx context.Context, argv []string, stdin []byte) (ExecResu
 	}
 }
 
+// answerLimit is how long the agent may take for one answer. A command may take as long as it likes: the agent is asked about it again and again,
+// and tells its output at the end.
+const answerLimit = 2 * time.Minute
+
 type guestSession struct {
 	conn   net.Conn
 	reader *bufio.Reader
+	end    time.Time // of everything; zero for none
+}
+
+// hurry gives the agent its time for the next answer.
+func (s *guestSession) hurry() {
+	limit := time.Now().Add(answerLimit)
+	if !s.end.IsZero() && s.end.Before(limit) {
+		limit = s.end
+	}
+	_ = s.conn.SetDeadline(limit)
 }
 
 // open connects and waits for the agent. What an earlier, broken session left in the line is skipped:
@@ -72,12 +86,9 @@ func (g *guest) open(ctx context.Context) (*guestSession, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guest agent: %w", err)
 	}
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(time.Minute)
-	}
-	_ = conn.SetDeadline(deadline)
 	s := &guestSession{conn: conn, reader: bufio.NewReader(conn)}
+	s.end, _ = ctx.Deadline()
+	s.hurry()
 	number := time.Now().UnixNano() & 0xffffffff
 	if err := s.send("guest-sync", map[string]any{"id": number}); err != nil {
 		conn.Close()
@@ -106,6 +117,7 @@ func (s *guestSession) send(command string, arguments any) error {
 }
 
 func (s *guestSession) call(command string, arguments, result any) error {
+	s.hurry()
 	if err := s.send(command, arguments); err != nil {
 		return fmt.Errorf("guest agent: %w", err)
 	}

@@ -295,6 +295,44 @@ func TestGuestExec(t *testing.T) {
 	}
 }
 
+// limits notes the deadlines of a connection.
+type limits struct {
+	net.Conn
+	set []time.Time
+}
+
+func (l *limits) SetDeadline(t time.Time) error {
+	l.set = append(l.set, t)
+	return l.Conn.SetDeadline(t)
+}
+
+// TestGuestLimit: each answer of the agent has a limit of its own, however long a command takes, and none is later than the caller's.
+func TestGuestLimit(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		defer there.Close()
+		for lines := bufio.NewScanner(there); lines.Scan(); {
+			fmt.Fprintln(there, `{"return": {}}`)
+		}
+	}()
+	conn := &limits{Conn: here}
+	s := &guestSession{conn: conn, reader: bufio.NewReader(conn)}
+	end := time.Now().Add(time.Hour)
+	for range 3 {
+		if err := s.call("guest-exec-status", nil, &ExecResult{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(conn.set) != 3 || !conn.set[1].After(conn.set[0]) || !conn.set[2].After(conn.set[1]) || conn.set[2].After(end) {
+		t.Errorf("deadlines %v", conn.set)
+	}
+	s.end = time.Now().Add(answerLimit / 2)
+	if err := s.call("guest-exec-status", nil, &ExecResult{}); err != nil || !conn.set[3].Equal(s.end) {
+		t.Errorf("the deadline is %s, want the caller's %s; %v", conn.set[3], s.end, err)
+	}
+}
+
 func TestGuestExecRefused(t *testing.T) {
 	g := &guest{socket: filepath.Join(t.TempDir(), "guest.sock")}
 	fakeAgent(t, g.socket)

@@ -67,7 +67,7 @@ func (s *supervisor) restServerAccess() (kubeconfig, listen string, err error) {
 
 func answersOK(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
@@ -87,7 +87,7 @@ func answersOK(url string) func(context.Context) error {
 
 // ping answers nil when the machine's agent does.
 func (g *guest) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if !g.mu.TryLock() {
 		return nil // somebody is being served

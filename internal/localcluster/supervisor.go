@@ -118,23 +118,24 @@ func (s *supervisor) keep(ctx context.Context, c *proc.Child) {
 	})
 }
 
-// steps to boot; life is the context of everything that stays.
+// steps to boot; life is the context of everything that stays. The limits are for what hangs: a slow machine with other things to do takes many times as
+// long as a fast one.
 func (s *supervisor) steps(life context.Context) []step {
 	if s.cfg.Kubeconfig != "" {
 		return []step{
-			{name: "cluster", limit: 20 * time.Second, run: s.useExisting},
-			{name: "REST server", limit: time.Minute, run: s.restServerStep(life)},
+			{name: "cluster", limit: 2 * time.Minute, run: s.useExisting},
+			{name: "REST server", limit: 5 * time.Minute, run: s.restServerStep(life)},
 		}
 	}
 	return []step{
-		{name: "network", limit: 10 * time.Second, run: s.network},
-		{name: "virtual machines", limit: 30 * time.Second, run: s.powerOn(life)},
-		{name: "control plane", limit: 2 * time.Minute, run: s.controlPlane(life)},
-		{name: "REST server", limit: time.Minute, run: s.restServerStep(life)},
-		{name: "workers", limit: 5 * time.Minute, run: s.workersReady},
-		{name: "cluster configuration", limit: 30 * time.Second, run: s.configuration},
-		{name: "storage servers", limit: storageLimit + 10*time.Second, run: s.storageServers},
-		{name: "node agents", limit: agentLimit + 10*time.Second, run: s.nodeAgents},
+		{name: "network", limit: 2 * time.Minute, run: s.network},
+		{name: "virtual machines", limit: 5 * time.Minute, run: s.powerOn(life)},
+		{name: "control plane", limit: 10 * time.Minute, run: s.controlPlane(life)},
+		{name: "REST server", limit: 5 * time.Minute, run: s.restServerStep(life)},
+		{name: "workers", limit: 20 * time.Minute, run: s.workersReady},
+		{name: "cluster configuration", limit: 5 * time.Minute, run: s.configuration},
+		{name: "storage servers", limit: storageLimit + time.Minute, run: s.storageServers},
+		{name: "node agents", limit: agentLimit + time.Minute, run: s.nodeAgents},
 	}
 }
 
@@ -256,7 +257,7 @@ func (s *supervisor) workersReady(ctx context.Context, note func(string)) (strin
 func (s *supervisor) workers(ctx context.Context) []WorkerStatus {
 	nodes := map[string]*corev1.Node{}
 	if s.kube != nil {
-		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		if list, err := s.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"}); err == nil {
 			for i := range list.Items {

@@ -205,9 +205,9 @@ func (u *upper) closeListeners() {
 
 // steps on this side; the rest of them is the supervisor's.
 func (u *upper) steps() []step {
-	start := step{name: "supervisor", limit: 30 * time.Second, run: u.start, undo: u.stop}
+	start := step{name: "supervisor", limit: 5 * time.Minute, run: u.start, undo: u.stop}
 	if u.cfg.Kubeconfig != "" {
-		return []step{{name: "existing cluster", limit: time.Minute, run: u.examine}, start}
+		return []step{{name: "existing cluster", limit: 5 * time.Minute, run: u.examine}, start}
 	}
 	return []step{
 		{name: "Debian packages", limit: 20 * time.Minute, run: u.packages},
@@ -370,7 +370,7 @@ func (u *upper) show(steps []StepStatus, shown map[string]StepStatus) error {
 }
 
 // repairLimit is how long a process of a booted cluster may take to come back.
-const repairLimit = 3 * time.Minute
+const repairLimit = 10 * time.Minute
 
 // repaired waits until every process of a booted cluster is ready again.
 func (u *upper) repaired(ctx context.Context, r report) error {
@@ -450,7 +450,7 @@ func (c Config) syncDisks(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for _, w := range kept.workers() {
 		_, _ = Exec(ctx, kept, w.Name, []string{"sync"}, nil)

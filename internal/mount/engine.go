@@ -145,7 +145,13 @@ func (e *Engine) detach(ctx context.Context, target string) error {
 		if errors.Is(last.Err(), context.Canceled) {
 			return last.Err()
 		}
-		return unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EINVAL) { // the kernel came back at the same moment, or it is out of sight already
+			if mounted, bad := e.Mounted(ctx, target); bad == nil && !mounted {
+				return nil
+			}
+		}
+		return err
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
 
@@ -30,7 +31,7 @@ func (l *lab) tmpfs(target string) {
 
 func TestNFS(t *testing.T) {
 	l := newLab(t)
-	ctx, a := within(t, 20*time.Second), l.target("deep/a b")
+	ctx, a := await.Context(t), l.target("deep/a b")
 	l.nfsIs(`echo "$@" >` + l.dir + `/arguments; mount -t tmpfs none "$target"`)
 	v := nfs
 	v.ReadOnly = true
@@ -77,7 +78,7 @@ func TestMountedLooksThroughLinks(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
 		}
 	}
-	if err := l.engine.Unmount(within(t, 20*time.Second), l.target("link/a")); err != nil {
+	if err := l.engine.Unmount(await.Context(t), l.target("link/a")); err != nil {
 		t.Error(err)
 	}
 	wantMounted(t, l.target("real/a"), false)
@@ -85,7 +86,7 @@ func TestMountedLooksThroughLinks(t *testing.T) {
 
 func TestUnmount(t *testing.T) {
 	l := newLab(t)
-	ctx, a := within(t, 20*time.Second), l.target("a")
+	ctx, a := await.Context(t), l.target("a")
 	l.tmpfs(a)
 	l.tmpfs(a) // two on top of each other
 	f, err := os.Create(filepath.Join(a, "open"))
@@ -105,7 +106,7 @@ func TestUnmount(t *testing.T) {
 
 func TestBindAndUsage(t *testing.T) {
 	l := newLab(t)
-	ctx := within(t, 20*time.Second)
+	ctx := await.Context(t)
 	l.tmpfs(l.target("source"))
 	if err := os.WriteFile(l.target("source/file"), []byte("text"), 0o644); err != nil {
 		t.Fatal(err)
@@ -165,7 +166,7 @@ func (l *lab) elsewhere() string {
 
 func TestHostInOtherNamespaces(t *testing.T) {
 	l := newLab(t)
-	ctx := within(t, 20*time.Second)
+	ctx := await.Context(t)
 	h := &mount.Host{Program: l.target("pai-mount"), Root: l.elsewhere(), There: l.target("pai-mount")}
 	if is, err := h.Mounted(ctx, l.target("there")); err != nil || !is {
 		t.Errorf("%v, %v: it is not there", is, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
 
@@ -39,37 +40,41 @@ func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		name, how string
 		readOnly  bool
-		limit     time.Duration
+		hangs     bool
 		said      []string // of the error
 	}{
-		{"works", "mount --bind " + export + " $target", false, 20 * time.Second, nil},
-		{"read-only volume", "mount --bind " + export + " $target && mount -o remount,bind,ro $target", true, 20 * time.Second, nil},
-		{"read-only export", "mount --bind " + export + " $target && mount -o remount,bind,ro $target", false, 20 * time.Second, []string{"write 10.0.0.1:/data", "Read-only file system"}},
-		{"full", "mount -t tmpfs -o nr_inodes=1 none $target", false, 20 * time.Second, []string{"write", "No space left on device"}},
-		{"refused", "echo 'mount.nfs: access denied by server while mounting 10.0.0.1:/data' >&2; exit 32", false, 20 * time.Second, []string{"mount 10.0.0.1:/data: mount.nfs: access denied by server"}},
-		{"hangs", "sleep 1000", false, 500 * time.Millisecond, []string{"Connection timed out"}},
-		{"hangs with a child", "trap '' TERM; sleep 1000 & wait", false, 500 * time.Millisecond, []string{"Connection timed out"}},
+		{"works", "mount --bind " + export + " $target", false, false, nil},
+		{"read-only volume", "mount --bind " + export + " $target && mount -o remount,bind,ro $target", true, false, nil},
+		{"read-only export", "mount --bind " + export + " $target && mount -o remount,bind,ro $target", false, false, []string{"write 10.0.0.1:/data", "Read-only file system"}},
+		{"full", "mount -t tmpfs -o nr_inodes=1 none $target", false, false, []string{"write", "No space left on device"}},
+		{"refused", "echo 'mount.nfs: access denied by server while mounting 10.0.0.1:/data' >&2; exit 32", false, false, []string{"mount 10.0.0.1:/data: mount.nfs: access denied by server"}},
+		{"hangs", "sleep 1000", false, true, []string{"Connection timed out"}},
+		{"hangs with a child", "trap '' TERM; sleep 1000 & wait", false, true, []string{"Connection timed out"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l.T = t
 			l.nfsIs(c.how)
 			v := nfs
 			v.ReadOnly = c.readOnly
-			checked, err := l.host().Check(within(t, c.limit), v, nil)
+			ctx := await.Context(t)
+			if c.hangs {
+				ctx = within(t, 500*time.Millisecond)
+			}
+			checked, err := l.host().Check(ctx, v, nil)
 			if c.said == nil && (err != nil || checked.Mount <= 0 || checked.Total < checked.Mount || checked.Usage.Size <= 0 || checked.WriteDenied) {
 				t.Errorf("%+v, %v", checked, err)
 			}
 			if c.said != nil {
 				wantSaid(t, err, c.said...)
 			}
-			if late := c.limit < time.Second; errors.Is(err, context.DeadlineExceeded) != late {
-				t.Errorf("%v is a deadline: %v", err, !late)
+			if errors.Is(err, context.DeadlineExceeded) != c.hangs {
+				t.Errorf("%v is a deadline: %v", err, !c.hangs)
 			}
 		})
 	}
 	l.T = t
 	l.nfsIs("mount --bind " + export + " $target") // takes away what the killed ones left
-	if _, err := l.host().Check(within(t, 20*time.Second), nfs, nil); err != nil {
+	if _, err := l.host().Check(await.Context(t), nfs, nil); err != nil {
 		t.Error(err)
 	}
 	l.wantNoChecks()
@@ -92,8 +97,9 @@ func TestCheckNeverDeletes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A process holds on to the mount, so that it cannot be taken away while the check runs.
-	l.nfsIs("mount --bind " + export + " $target && (cd $target/directory && exec sleep 1000 >/dev/null 2>&1 </dev/null) &\nfor i in 1 2 3 4 5 6 7 8 9; do grep -q $target /proc/self/mountinfo && break; sleep 0.1; done; sleep 0.2")
-	_, err := l.host().Check(within(t, 20*time.Second), nfs, nil)
+	l.nfsIs("mount --bind " + export + " $target || exit 32\n(cd $target/directory && : >" + l.target("held") + " && exec sleep 1000 >/dev/null 2>&1 </dev/null) &\n" +
+		"until [ -e " + l.target("held") + " ]; do sleep 0.05; done")
+	_, err := l.host().Check(await.Context(t), nfs, nil)
 	wantSaid(t, err, "Device or resource busy")
 	if _, err := os.Stat(filepath.Join(export, "directory/precious")); err != nil {
 		t.Fatal(err)
@@ -102,21 +108,21 @@ func TestCheckNeverDeletes(t *testing.T) {
 
 func TestCheckOfAnObjectStore(t *testing.T) {
 	l := newLab(t)
-	if checked, err := l.host().Check(within(t, 20*time.Second), blob, secret); err != nil || checked.Total <= 0 {
+	if checked, err := l.host().Check(await.Context(t), blob, secret); err != nil || checked.Total <= 0 {
 		t.Errorf("%+v, %v", checked, err)
 	}
 	l.say("pending", "1")
 	_, err := l.host().Check(within(t, time.Second), blob, secret)
 	wantSaid(t, err, "Connection timed out")
 	l.say("fault", "403 AuthorizationPermissionMismatch")
-	_, err = l.host().Check(within(t, 20*time.Second), blob, secret)
+	_, err = l.host().Check(await.Context(t), blob, secret)
 	wantSaid(t, err, "write archive", "AuthorizationPermissionMismatch")
 	l.say("pending", "")
 	l.say("behave", "hang")
 	_, err = l.host().Check(within(t, time.Second), blob, secret)
 	wantSaid(t, err, "Connection timed out")
 	l.say("behave", "")
-	if _, err := l.host().Check(within(t, 20*time.Second), blob, secret); err != nil {
+	if _, err := l.host().Check(await.Context(t), blob, secret); err != nil {
 		t.Error(err)
 	}
 	l.wantNoChecks()

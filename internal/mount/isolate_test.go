@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pai-storage/pai-storage/internal/await"
 )
 
 // TestCheckKeepsNoOtherMountAlive: an object store's process ends when the last copy of its mount is gone, so a check that hangs must have none.
@@ -32,7 +33,7 @@ func TestCheckKeepsNoOtherMountAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.nfsIs("echo $$ >" + l.target("started") + "; exec sleep 1000")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	defer cancel()
 	checked := make(chan error, 1)
 	go func() {
@@ -46,11 +47,11 @@ func TestCheckKeepsNoOtherMountAlive(t *testing.T) {
 	if err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 		t.Fatal(err)
 	}
-	for buffer := make([]byte, 1<<16); ; time.Sleep(time.Millisecond) {
-		if _, err := unix.Read(fuse, buffer); errors.Is(err, unix.ENODEV) {
-			break // as the process of an object store learns that it may end
-		}
-	}
+	buffer := make([]byte, 1<<16)
+	await.Until(t, "the process of an object store learns that it may end", func() bool {
+		_, err := unix.Read(fuse, buffer)
+		return errors.Is(err, unix.ENODEV)
+	})
 	if err := unix.Kill(hanging, 0); err != nil {
 		t.Errorf("the mount lived as long as the check: %v", err)
 	}

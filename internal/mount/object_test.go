@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
 
@@ -19,6 +20,7 @@ var (
 	secret = mount.Secret{"accountname": "a", "accountkey": "CANARY"}
 )
 
+// within is for what has to take too long.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -30,14 +32,14 @@ func (l *lab) target(name string) string { return filepath.Join(l.dir, name) }
 
 func (l *lab) mount(target string) {
 	l.Helper()
-	if err := l.engine.Mount(within(l.T, 20*time.Second), target, blob, secret); err != nil {
+	if err := l.engine.Mount(await.Context(l.T), target, blob, secret); err != nil {
 		l.Fatal(err)
 	}
 }
 
 func (l *lab) served() mount.Served {
 	l.Helper()
-	all, err := l.engine.Served(within(l.T, 20*time.Second))
+	all, err := l.engine.Served(await.Context(l.T))
 	if err != nil || len(all) != 1 {
 		l.Fatalf("%v, %v, want one", all, err)
 	}
@@ -70,17 +72,20 @@ func wantMounted(t *testing.T, target string, want bool) {
 func TestObjectStoreThatCannotBeMounted(t *testing.T) {
 	for _, c := range []struct {
 		name, behave string
-		limit        time.Duration
 		said         []string
 	}{
-		{"the store refuses", "azure: authentication failed (403)", 20 * time.Second, []string{"mount archive", "authentication failed (403)"}},
-		{"the program dies", "die", 20 * time.Second, []string{"ended before it served", "last words of the program"}},
-		{"the store is silent", "hang", 300 * time.Millisecond, []string{"Connection timed out"}},
+		{"the store refuses", "azure: authentication failed (403)", []string{"mount archive", "authentication failed (403)"}},
+		{"the program dies", "die", []string{"ended before it served", "last words of the program"}},
+		{"the store is silent", "hang", []string{"Connection timed out"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t)
 			l.say("behave", c.behave)
-			err := l.engine.Mount(within(t, c.limit), l.target("a"), blob, secret)
+			ctx := await.Context(t)
+			if c.behave == "hang" {
+				ctx = await.Expiring(t, func() bool { _, err := os.Stat(l.target("request")); return err == nil }) // the program has got it
+			}
+			err := l.engine.Mount(ctx, l.target("a"), blob, secret)
 			wantSaid(t, err, c.said...)
 			if c.behave == "hang" && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is no deadline", err)
@@ -95,7 +100,7 @@ func TestObjectStoreThatCannotBeMounted(t *testing.T) {
 	}
 	l := newLab(t)
 	l.engine.ObjectMount = "/nonexistent/object-mount"
-	wantSaid(t, l.engine.Mount(within(t, 20*time.Second), l.target("a"), blob, secret), "/nonexistent/object-mount")
+	wantSaid(t, l.engine.Mount(await.Context(t), l.target("a"), blob, secret), "/nonexistent/object-mount")
 }
 
 func TestObjectStore(t *testing.T) {
@@ -124,7 +129,7 @@ func TestObjectStore(t *testing.T) {
 		t.Errorf("records: %v", kept)
 	}
 	for _, name := range []string{"a", "b", "b"} { // what is not mounted is a success
-		if err := l.engine.Unmount(within(t, 20*time.Second), l.target(name)); err != nil {
+		if err := l.engine.Unmount(await.Context(t), l.target(name)); err != nil {
 			t.Error(err)
 		}
 		wantMounted(t, l.target(name), false)
@@ -140,7 +145,7 @@ func TestUnmountWaitsForUploads(t *testing.T) {
 	l.mount(a)
 	l.say("pending", "3")
 	l.say("fault", "the store is away")
-	err := l.engine.Unmount(within(t, 300*time.Millisecond), a)
+	err := l.engine.Unmount(await.Expiring(t, func() bool { return !mounted(a) }), a)
 	wantSaid(t, err, "3 files (300 bytes) are still being uploaded from "+a, "the store is away")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is no deadline", err)
@@ -150,10 +155,10 @@ func TestUnmountWaitsForUploads(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	// While it uploads, nobody else gets its cache.
-	wantSaid(t, l.engine.Mount(within(t, 300*time.Millisecond), a, blob, secret), "3 files (300 bytes)", "still being uploaded")
+	wantSaid(t, l.engine.Mount(await.Expiring(t, func() bool { return true }), a, blob, secret), "3 files (300 bytes)", "still being uploaded")
 	wantMounted(t, a, false)
 	l.say("pending", "")
-	if err := l.engine.Unmount(within(t, 20*time.Second), a); err != nil {
+	if err := l.engine.Unmount(await.Context(t), a); err != nil {
 		t.Error(err)
 	}
 	if all, err := l.engine.Served(t.Context()); err != nil || len(all) != 0 {
@@ -185,7 +190,7 @@ func TestSettled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		switch err := l.engine.Unmount(within(t, 20*time.Second), a); {
+		switch err := l.engine.Unmount(await.Context(t), a); {
 		case killed:
 			wantSaid(t, err, "1 files")
 		case err != nil:
@@ -205,9 +210,7 @@ func TestProcessThatWasKilled(t *testing.T) {
 		if err := unix.Kill(s.PID, unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		for l.served().Alive {
-			time.Sleep(time.Millisecond)
-		}
+		await.Until(t, "the process is gone", func() bool { return !l.served().Alive })
 	}
 	kill()
 	if s := l.served(); s.Pending != 2 || s.Target != a {
@@ -215,7 +218,7 @@ func TestProcessThatWasKilled(t *testing.T) {
 	}
 	// The store is away when it is mounted again: what is in the cache stays where the next one finds it.
 	l.say("behave", "the store is away")
-	wantSaid(t, l.engine.Mount(within(t, 20*time.Second), a, blob, secret), "the store is away")
+	wantSaid(t, l.engine.Mount(await.Context(t), a, blob, secret), "the store is away")
 	if s := l.served(); s.Alive || s.Pending != 2 {
 		t.Errorf("%+v", s)
 	}
@@ -226,10 +229,10 @@ func TestProcessThatWasKilled(t *testing.T) {
 	}
 	kill()
 	// Unmounted instead: the files are kept, and told, once.
-	err := l.engine.Unmount(within(t, 20*time.Second), a)
+	err := l.engine.Unmount(await.Context(t), a)
 	wantSaid(t, err, "2 files (200 bytes)", "not uploaded", filepath.Join(l.dir, "state/lost/"))
 	wantMounted(t, a, false)
-	if err := l.engine.Unmount(within(t, 20*time.Second), a); err != nil {
+	if err := l.engine.Unmount(await.Context(t), a); err != nil {
 		t.Error(err)
 	}
 	if s := l.served(); s.Alive || s.Pending != 2 || s.Target != a {

@@ -67,7 +67,7 @@ func (o Options) importImages(ctx context.Context, binDir, root string, archives
 	_ = server.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(5 * time.Minute): // it hangs
 		_ = server.Process.Kill()
 		<-ended
 	}

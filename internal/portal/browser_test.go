@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/pai-storage/pai-storage/internal/auth"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
 	"github.com/pai-storage/pai-storage/internal/openidtest"
 	"github.com/pai-storage/pai-storage/internal/servertest"
@@ -25,7 +25,7 @@ func chromium(t *testing.T) context.Context {
 		kubetest.Skip(t, "browser", "chromium is not installed: apt-get install chromium")
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoFirstRun, chromedp.Headless,
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1000, 700)}
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(await.Limit), chromedp.WindowSize(1000, 700)}
 	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
@@ -33,7 +33,7 @@ func chromium(t *testing.T) context.Context {
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
-	ctx, timeout := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, timeout := context.WithTimeout(ctx, await.Limit)
 	t.Cleanup(timeout)
 	return ctx
 }

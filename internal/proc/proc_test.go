@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/proc"
 )
 
@@ -25,33 +26,13 @@ func keep(t *testing.T, spec proc.Spec) *proc.Child {
 	return c
 }
 
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// eventually waits for something that another process brings about.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ctx := within(t)
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("never happened: %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
 func TestReadyIsARealProbe(t *testing.T) {
 	dir := t.TempDir()
 	flag := filepath.Join(dir, "serves")
-	c := keep(t, proc.Spec{Name: "slow", Path: "/bin/sh", Args: []string{"-c", "sleep 0.2; touch " + flag + "; exec sleep 60"},
+	c := keep(t, proc.Spec{Name: "slow", Path: "/bin/sh", Args: []string{"-c", "sleep 0.2; touch " + flag + "; exec sleep infinity"},
 		Log: filepath.Join(dir, "log"), PollEvery: 10 * time.Millisecond,
 		Ready: func(context.Context) error { _, err := os.Stat(flag); return err }})
-	if err := c.WaitReady(within(t)); err != nil {
+	if err := c.WaitReady(await.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(flag); err != nil {
@@ -60,15 +41,15 @@ func TestReadyIsARealProbe(t *testing.T) {
 }
 
 func TestKilledChildComesBack(t *testing.T) {
-	c := keep(t, proc.Spec{Name: "sleeper", Path: "/bin/sleep", Args: []string{"60"}, Log: filepath.Join(t.TempDir(), "log")})
-	if err := c.WaitReady(within(t)); err != nil {
+	c := keep(t, proc.Spec{Name: "sleeper", Path: "/bin/sleep", Args: []string{"infinity"}, Log: filepath.Join(t.TempDir(), "log")})
+	if err := c.WaitReady(await.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	first := c.State().PID
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a second process that is ready", func() bool {
+	await.Until(t, "a second process that is ready", func() bool {
 		s := c.State()
 		return s.Ready && s.PID != first && s.Restarts == 1
 	})
@@ -81,7 +62,7 @@ func TestDyingChildReportsItsLastWords(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	c := keep(t, proc.Spec{Name: "broken", Path: "/bin/sh", Args: []string{"-c", "echo no such flag: --nonsense >&2; exit 3"}, Log: log,
 		PollEvery: time.Millisecond, Ready: func(context.Context) error { return errors.New("not yet") }})
-	err := c.WaitReady(within(t))
+	err := c.WaitReady(await.Context(t))
 	for _, want := range []string{"broken is not ready", "exit status 3", "no such flag: --nonsense", log} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v lacks %q", err, want)
@@ -90,7 +71,7 @@ func TestDyingChildReportsItsLastWords(t *testing.T) {
 }
 
 func TestWaitReadySaysWhyItGaveUp(t *testing.T) {
-	c := keep(t, proc.Spec{Name: "deaf", Path: "/bin/sleep", Args: []string{"60"}, Log: filepath.Join(t.TempDir(), "log"),
+	c := keep(t, proc.Spec{Name: "deaf", Path: "/bin/sleep", Args: []string{"infinity"}, Log: filepath.Join(t.TempDir(), "log"),
 		PollEvery: time.Millisecond, Ready: func(context.Context) error { return errors.New("not yet") }})
 	reason := errors.New("time is up")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, reason)
@@ -105,19 +86,19 @@ func TestStopEndsTheWholeGroup(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "grandchild")
 	c := proc.New(proc.Spec{Name: "stubborn", Path: "/bin/sh", Log: filepath.Join(dir, "log"), StopAfter: 50 * time.Millisecond,
-		Args: []string{"-c", "trap '' TERM; sleep 60 & echo $! > " + file + "; wait; wait"}})
+		Args: []string{"-c", "trap '' TERM; sleep infinity & echo $! > " + file + "; wait; wait"}})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = proc.Keep(ctx, c) }()
 	var grandchild int
-	eventually(t, "the grandchild", func() bool {
+	await.Until(t, "the grandchild", func() bool {
 		text, _ := os.ReadFile(file)
 		grandchild, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 		return grandchild != 0
 	})
 	stop()
 	<-done
-	eventually(t, "the grandchild's end", func() bool {
+	await.Until(t, "the grandchild's end", func() bool {
 		stat, err := os.ReadFile("/proc/" + strconv.Itoa(grandchild) + "/stat")
 		return err != nil || strings.Contains(string(stat), ") Z ")
 	})
@@ -135,7 +116,7 @@ func TestRun(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("never mind"))
-	if err := proc.Run(ctx, proc.Command{Path: "sleep", Args: []string{"60"}, Log: log}); err == nil {
+	if err := proc.Run(ctx, proc.Command{Path: "sleep", Args: []string{"infinity"}, Log: log}); err == nil {
 		t.Error("a cancelled command succeeded")
 	}
 	if err := proc.Run(t.Context(), proc.Command{Path: "no-such-program-here", Log: log}); err == nil || !strings.Contains(err.Error(), "no-such-program-here") {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +16,7 @@ import (
 	ktesting "k8s.io/client-go/testing"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/servertest"
 )
 
@@ -279,14 +279,10 @@ func existingJob(t *testing.T, s *servertest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if events, err := s.Cluster.JobEvents(t.Context(), id); err == nil && len(events) > 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("the event is not seen")
-		}
-	}
+	await.Until(t, "the event is seen", func() bool {
+		events, err := s.Cluster.JobEvents(t.Context(), id)
+		return err == nil && len(events) > 0
+	})
 }
 
 // breakWrites makes Kubernetes refuse every write of Secrets and Jobs from now on.

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pai-storage/pai-storage/internal/adtest"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
 )
 
@@ -55,16 +55,14 @@ func TestDomain(t *testing.T) {
 	s.launch(t)
 
 	t.Run("a wrong domain password is told", func(t *testing.T) {
-		began := time.Now()
-		s.until(t, 30*time.Second, "told", func(d DomainStatus) bool {
+		s.until(t, "told", func(d DomainStatus) bool {
 			return strings.Contains(d.Reason, "does not accept domainuser and domainpwd") && !d.Joined
 		})
-		t.Logf("after %.1f s", time.Since(began).Seconds())
 	})
 	t.Run("with the right one it joins by itself", func(t *testing.T) {
 		s.password(t, adtest.JoinerPassword)
-		s.until(t, 60*time.Second, "joined", func(d DomainStatus) bool { return d.Joined })
-		s.serves(t, client, 30*time.Second)
+		s.until(t, "joined", func(d DomainStatus) bool { return d.Joined })
+		s.serves(t, client)
 	})
 	t.Run("no password is to be seen", func(t *testing.T) {
 		for where, text := range map[string]string{"the log": s.daemon.Log(), "processes": s.MustRun(t, "", "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' ' '"),
@@ -77,16 +75,11 @@ func TestDomain(t *testing.T) {
 	t.Run("a home by Kerberos and by password", func(t *testing.T) { s.homes(t, client) })
 	t.Run("a deleted machine account is made anew", func(t *testing.T) {
 		controller.MustRun(t, "", "samba-tool", "computer", "delete", "PAI-SM")
-		for end := time.Now().Add(60 * time.Second); ; time.Sleep(time.Second) {
-			if r, err := controller.Run(t.Context(), "", "samba-tool", "computer", "show", "PAI-SM"); err == nil && r.Code == 0 {
-				break
-			}
-			if time.Now().After(end) {
-				said, _ := s.Run(t.Context(), "", "sh", "-c", "storage-manager status; net ads testjoin --configfile=/run/pai-storage/smb.conf")
-				t.Fatalf("it is not; the storage manager says %s%s", said.Out, said.Err)
-			}
-		}
-		s.serves(t, client, 60*time.Second)
+		await.Until(t, "it is made anew", func() bool {
+			r, err := controller.Run(t.Context(), "", "samba-tool", "computer", "show", "PAI-SM")
+			return err == nil && r.Code == 0
+		})
+		s.serves(t, client)
 	})
 	t.Run("the controller goes and comes", func(t *testing.T) {
 		controller.Down()
@@ -96,10 +89,10 @@ func TestDomain(t *testing.T) {
 		if r := smbclient(t, client, `PAI\alice`, adtest.AlicePassword, "home", "ls"); r.Code == 0 {
 			t.Errorf("alice was let in by nobody: %+v", r)
 		}
-		s.until(t, 60*time.Second, "the reason is told", func(d DomainStatus) bool { return strings.Contains(d.Reason, "no domain controller answers") })
+		s.until(t, "the reason is told", func(d DomainStatus) bool { return strings.Contains(d.Reason, "no domain controller answers") })
 		controller.Up(t)
-		s.until(t, 60*time.Second, "well again", func(d DomainStatus) bool { return d.Joined && d.Reason == "" })
-		s.serves(t, client, 60*time.Second)
+		s.until(t, "well again", func(d DomainStatus) bool { return d.Joined && d.Reason == "" })
+		s.serves(t, client)
 	})
 }
 
@@ -129,34 +122,26 @@ func (s *domainServer) password(t *testing.T, text string) {
 }
 
 // until waits until the storage manager says so of its domain.
-func (s *domainServer) until(t *testing.T, limit time.Duration, what string, is func(DomainStatus) bool) {
+func (s *domainServer) until(t *testing.T, what string, is func(DomainStatus) bool) {
 	t.Helper()
 	var last string
-	for end := time.Now().Add(limit); ; time.Sleep(200 * time.Millisecond) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s: it says %s", what, last)
+		}
+	})
+	await.Until(t, what, func() bool {
 		r, err := s.Run(t.Context(), "", "/usr/bin/storage-manager", "status")
-		var status Status
-		if err == nil && r.Code == 0 && json.Unmarshal([]byte(r.Out), &status) == nil && status.Domain != nil && is(*status.Domain) {
-			return
-		}
 		last = fmt.Sprintf("%s%s, error %v", r.Out, r.Err, err)
-		if time.Now().After(end) {
-			t.Fatalf("not so after %s: %s\nit says %s\n%s", limit, what, last, s.daemon.Log())
-		}
-	}
+		var status Status
+		return err == nil && r.Code == 0 && json.Unmarshal([]byte(r.Out), &status) == nil && status.Domain != nil && is(*status.Domain)
+	})
 }
 
 // serves waits until alice reaches her home by her password.
-func (s *domainServer) serves(t *testing.T, client *adtest.Machine, limit time.Duration) {
+func (s *domainServer) serves(t *testing.T, client *adtest.Machine) {
 	t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(500 * time.Millisecond) {
-		r := smbclient(t, client, `PAI\alice`, adtest.AlicePassword, "home", "ls")
-		if r.Code == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("alice does not get in: %+v\n%s", r, s.daemon.Log())
-		}
-	}
+	await.Until(t, "alice gets in", func() bool { return smbclient(t, client, `PAI\alice`, adtest.AlicePassword, "home", "ls").Code == 0 })
 }
 
 func (s *domainServer) homes(t *testing.T, client *adtest.Machine) {
@@ -200,11 +185,9 @@ func (s *domainServer) homes(t *testing.T, client *adtest.Machine) {
 // smbclient runs commands on a share, with a name and a password that no process list shows.
 func smbclient(t *testing.T, m *adtest.Machine, user, password, share, commands string) adtest.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
 	domain, name, _ := strings.Cut(user, `\`)
 	m.WriteFile(t, "/tmp/login", fmt.Sprintf("username = %s\npassword = %s\ndomain = %s\n", name, password, domain), 0o600)
-	r, err := m.Run(ctx, "", "smbclient", "//pai-sm.pai.test/"+share, "--configfile=/dev/null", "-A", "/tmp/login", "-c", commands)
+	r, err := m.Run(await.Context(t), "", "smbclient", "//pai-sm.pai.test/"+share, "--configfile=/dev/null", "-A", "/tmp/login", "-c", commands)
 	if err != nil {
 		t.Fatal(err)
 	}

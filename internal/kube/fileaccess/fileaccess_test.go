@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 )
@@ -56,7 +58,7 @@ func next[T any](t *testing.T, calls <-chan []T) []T {
 	select {
 	case list := <-calls:
 		return list
-	case <-time.After(30 * time.Second):
+	case <-time.After(await.Limit):
 		t.Fatal("no call came")
 		return nil
 	}
@@ -143,7 +145,9 @@ func addresses(list ...string) []netip.Addr {
 	return out
 }
 
-func TestNodes(t *testing.T) {
+func TestNodes(t *testing.T) { synctest.Test(t, testNodes) } // on a clock of its own
+
+func testNodes(t *testing.T) {
 	client := kubefake.New(machine("b", "fd00::2", "10.0.0.2", "10.0.0.2"), machine("a", "::ffff:10.0.0.1"), machine("junk", "0.0.0.0", "10.0.0.0/8", "fe80::1%eth0", "127.0.0.1", "ff02::1"))
 	calls := collect(t, func(ctx context.Context, changed func([]Node)) error {
 		return WatchNodes(ctx, client, slog.New(slog.DiscardHandler), changed)
@@ -160,7 +164,8 @@ func TestNodes(t *testing.T) {
 	if _, err := nodes.Update(t.Context(), report, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(pause + pause/2) // so that the two would be two calls
+	time.Sleep(2 * pause) // so that the two would be two calls
+	synctest.Wait()
 	if err := nodes.Delete(t.Context(), "b", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -169,20 +174,23 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// TestManyChangesAreFewCalls: eighty nodes that come one after the other do not make eighty calls.
+// TestManyChangesAreFewCalls: eighty nodes that come one after the other do not make eighty calls, but two in a second.
 func TestManyChangesAreFewCalls(t *testing.T) {
-	client := kubefake.New()
-	calls := collect(t, func(ctx context.Context, changed func([]Node)) error { return WatchNodes(ctx, client, nil, changed) })
-	next(t, calls)
-	began := time.Now()
-	for i := range 80 {
-		if _, err := client.CoreV1().Nodes().Create(t.Context(), machine(fmt.Sprint("n", i), fmt.Sprintf("10.0.1.%d", i)), metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		client := kubefake.New()
+		calls := collect(t, func(ctx context.Context, changed func([]Node)) error { return WatchNodes(ctx, client, nil, changed) })
+		next(t, calls)
+		began := time.Now()
+		for i := range 80 {
+			if _, err := client.CoreV1().Nodes().Create(t.Context(), machine(fmt.Sprint("n", i), fmt.Sprintf("10.0.1.%d", i)), metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pause / 20)
 		}
-	}
-	count := 0
-	until(t, calls, func(list []Node) bool { count++; return len(list) == 80 })
-	if most := 2 + int(time.Since(began)/pause); count > most {
-		t.Errorf("%d calls in %s, want at most %d", count, time.Since(began), most)
-	}
+		count := 0
+		until(t, calls, func(list []Node) bool { count++; return len(list) == 80 })
+		if most := 1 + int(time.Since(began)/pause); count > most {
+			t.Errorf("%d calls in %s, want at most %d", count, time.Since(began), most)
+		}
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pai-storage/pai-storage/deploy"
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kube/fileaccess"
 	"github.com/pai-storage/pai-storage/internal/kubeapply"
 	"github.com/pai-storage/pai-storage/internal/kubetest"
@@ -66,9 +67,7 @@ func TestOnARealAPIServer(t *testing.T) {
 
 	before := [2]int{accounts.calls(), nodes.calls()}
 	server.Kill(t)
-	back, cancelBack := context.WithTimeout(t.Context(), time.Minute)
-	defer cancelBack()
-	if err := server.APIServer.WaitReady(back); err != nil {
+	if err := server.APIServer.WaitReady(await.Context(t)); err != nil {
 		t.Fatal(err)
 	}
 	if after := [2]int{accounts.calls(), nodes.calls()}; after != before {
@@ -162,7 +161,7 @@ func (l *list[T]) calls() int {
 
 func (l *list[T]) await(t *testing.T, is func([]T) bool) {
 	t.Helper()
-	late := time.After(90 * time.Second)
+	late := time.After(await.Limit)
 	for {
 		l.mu.Lock()
 		last, count, changed := l.last, l.count, l.changed
