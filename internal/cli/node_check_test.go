@@ -16,8 +16,8 @@ func TestNodeList(t *testing.T) {
 	}{
 		{name: "no administrator", answer: "!ForbiddenUserError", status: exitForbidden, said: "paictl login --user ADMIN"},
 		{name: "three", answer: two, out: "NODE     READY  AGENT  CAN MOUNT     CANNOT  FAILED  PROBLEMS\n" +
-			"worker1  yes    3m     hostPath,nfs          0\n" +
-			"worker2  yes    3m     hostPath      nfs     1       STO-201\n" +
+			"worker1  yes    3h     hostPath,nfs          0\n" +
+			"worker2  yes    3h     hostPath      nfs     1       STO-201\n" +
 			"worker3  no     never                        0\n" +
 			"\nwhat is wrong with a worker, and what mends it: paictl node check worker2\n"},
 		{name: "none", answer: `{"nodes":[]}`, out: "NODE  READY  AGENT  CAN MOUNT  CANNOT  FAILED  PROBLEMS\n"},
@@ -62,9 +62,9 @@ func TestNodeCheck(t *testing.T) {
 		{name: "matrix", answers: map[string]string{summaryPath: nodesJSON(worker1, worker2), allPath: nodesJSON(worker1, worker2)}, status: exitFailed,
 			out: "STORAGE  worker1  worker2\ndata     ok       failed\nlocal    pending  -\n" + lacksText, more: refusedText},
 		{name: "well", args: []string{"worker1"}, answers: map[string]string{allPath + "?node=worker1": nodesJSON(worker1)},
-			out: "STORAGE  STATE    AGE  LATENCY  FREE                CODE\ndata     ok       30m  120ms    1.5 GiB of 2.0 GiB\nlocal    pending\n"},
+			out: "STORAGE  STATE    AGE  LATENCY  FREE                CODE\ndata     ok       20h  120ms    1.5 GiB of 2.0 GiB\nlocal    pending\n"},
 		{name: "many", answers: map[string]string{summaryPath: nodesJSON(many...), allPath + "?state=failed": nodesJSON(failed...)}, status: exitFailed,
-			out:  "NODE  READY  AGENT  OK  UNCHECKED  FAILED  PENDING  STALE\nw00   yes    3m     7   0          1       0        0\nw01 ",
+			out:  "NODE  READY  AGENT  OK  UNCHECKED  FAILED  PENDING  STALE\nw00   yes    3h     7   0          1       0        0\nw01 ",
 			more: "\n\nand 4 more, see: paictl node check NODE, or paictl storage check STORAGE\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -38,12 +38,12 @@ func (f *fakePreparer) Prepare(_ context.Context, _ rollout.Preparation, out io.
 // TestNodePrepare: what must not happen first, then what is printed, and the exit status.
 func TestNodePrepare(t *testing.T) {
 	worker := func(commands []string, lacks ...rollout.Lack) rollout.Preparation {
-		return rollout.Preparation{Node: "worker1", OS: "Ubuntu 24.04\x1b[31m", Kernel: "6.8.0", Reported: time.Now().Add(-30*time.Minute - 20*time.Second), Lacks: lacks, Commands: commands}
+		return rollout.Preparation{Node: "worker1", OS: "Ubuntu 24.04\x1b[31m", Kernel: "6.8.0", Reported: time.Now().Add(-20*time.Hour - 30*time.Minute), Lacks: lacks, Commands: commands}
 	}
 	nfs := rollout.Lack{What: "mount.nfs", Types: []pai.StorageType{pai.StorageNFS}, Package: "nfs-common"}
 	cifs := rollout.Lack{What: "kernel module cifs", Types: []pai.StorageType{pai.StorageSamba, pai.StorageAzureFile}, Advice: "boot another kernel"}
 	lacking, ready := worker([]string{"apt-get update", "apt-get install nfs-common"}, nfs, cifs), worker(nil)
-	const head = "node worker1 (Ubuntu 24.04?[31m, kernel 6.8.0), by what its agent said 30m ago"
+	const head = "node worker1 (Ubuntu 24.04?[31m, kernel 6.8.0), by what its agent said 20h ago"
 	const plan = head + "\nLACKS               NEEDED FOR       BROUGHT BY\nmount.nfs           nfs              nfs-common\nkernel module cifs  samba,azureFile  boot another kernel\n" +
 		"\nrun as root on worker1, or: paictl node prepare worker1 --apply\n  apt-get update\n  apt-get install nfs-common\n"
 	const well = head + ": it has all that storages are mounted with\n"

@@ -46,13 +46,13 @@ func runReadiness(t *testing.T, answers map[string]string, args ...string) (stat
 func ago(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339) }
 
 func okCell(node, storage string) string {
-	return fmt.Sprintf(`{"node":%q,"storage":%q,"state":"ok","at":%q,"latencySeconds":0.1204,"freeBytes":1610612736,"sizeBytes":2147483648}`, node, storage, ago(30*time.Minute+20*time.Second))
+	return fmt.Sprintf(`{"node":%q,"storage":%q,"state":"ok","at":%q,"latencySeconds":0.1204,"freeBytes":1610612736,"sizeBytes":2147483648}`, node, storage, ago(20*time.Hour+30*time.Minute))
 }
 
 func failedCell(node, storage string) string {
 	return fmt.Sprintf(`{"node":%q,"storage":%q,"state":"failed","at":%q,"latencySeconds":3,"freeBytes":-1,"sizeBytes":-1,"finding":{"code":"STO-302","object":"storage %s",
 		"message":"the server of %s refuses\u001b[31m","fix":"start it","who":"administrator","tasks":[],"evidence":"mount.nfs: Connection refused\n","since":null,"line":"STO-302: x"}}`,
-		node, storage, ago(5*time.Hour+time.Minute), storage, storage)
+		node, storage, ago(5*time.Hour+30*time.Minute), storage, storage)
 }
 
 func pendingCell(node, storage string) string {
@@ -72,7 +72,7 @@ func nodeJSON(name, counts, missing string, cells ...string) string {
 		list = `,"cells":[` + strings.Join(cells, ",") + `]`
 	}
 	return fmt.Sprintf(`{"node":%q,"ready":true,"reported":%q,"canMount":{"nfs":%t,"hostPath":true},"missing":[%s],"counts":%s%s}`,
-		name, ago(3*time.Minute+20*time.Second), missing == "", missing, counts, list)
+		name, ago(3*time.Hour+30*time.Minute), missing == "", missing, counts, list)
 }
 
 func nodesJSON(nodes ...string) string { return `{"nodes":[` + strings.Join(nodes, ",") + `]}` }
@@ -101,9 +101,9 @@ func TestStorageCheck(t *testing.T) {
 		{name: "absent", answer: "!NoStorageError", args: []string{"data", "--wait"}, status: exitNotFound, said: "paictl storage list"},
 		{name: "nobody looks", answer: healthJSON(`{}`), args: []string{"data"}, out: "no worker checks storage data: workers check what a group holds, see: paictl storage grant --help\n"},
 		{name: "well", answer: healthJSON(`{"ok":1,"pending":1}`, okCell("worker1", "data"), pendingCell("worker2", "data")), args: []string{"data"},
-			out: "NODE     STATE    AGE  LATENCY  FREE                CODE\nworker1  ok       30m  120ms    1.5 GiB of 2.0 GiB\nworker2  pending\n"},
+			out: "NODE     STATE    AGE  LATENCY  FREE                CODE\nworker1  ok       20h  120ms    1.5 GiB of 2.0 GiB\nworker2  pending\n"},
 		{name: "one failed", answer: healthJSON(`{"ok":1,"failed":1}`, okCell("worker1", "data"), failedCell("worker2", "data")), args: []string{"data", "--wait"}, status: exitFailed,
-			out:  "NODE     STATE   AGE  LATENCY  FREE                CODE\nworker1  ok      30m  120ms    1.5 GiB of 2.0 GiB\nworker2  failed  5h   3s                           STO-302\n" + refusedText,
+			out:  "NODE     STATE   AGE  LATENCY  FREE                CODE\nworker1  ok      20h  120ms    1.5 GiB of 2.0 GiB\nworker2  failed  5h   3s                           STO-302\n" + refusedText,
 			said: "1 ok, 1 failed\n"},
 		{name: "late", answer: healthJSON(`{"pending":1}`, pendingCell("worker2", "data")), args: []string{"data", "--wait", "--timeout", "1ms"}, status: exitFailed, said: "--timeout"},
 	} {
