@@ -185,6 +185,8 @@ failSwapOn: false
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 nodeStatusUpdateFrequency: 5s
+# An emulated worker that starts many containers at once may need longer than the usual two minutes for one.
+runtimeRequestTimeout: 30m
 `
 
 const proxyConfig = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
