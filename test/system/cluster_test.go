@@ -106,8 +106,8 @@ func newCluster(t testing.TB, name string) *cluster {
 // pipe that only this program holds. After a test that could clean up there is nothing left to remove.
 func (c *cluster) sweepAfterDeath(t testing.TB) {
 	t.Helper()
-	watcher := exec.Command("sh", "-c", `cat > /dev/null; test -d "$0" || exit 0; "$1" down --name "$2" --purge; rm -rf "$0"`,
-		c.dir, filepath.Join(root(t), "bin", "paictl"), c.name)
+	watcher := exec.Command("sh", "-c", `cat > /dev/null; test -d "$PAI_STATE_DIR" || exit 0; "$0" down --name "$1" --purge; rm -rf "$PAI_STATE_DIR"`,
+		filepath.Join(root(t), "bin", "paictl"), c.name) // it does not name the cluster's files: it is none of the cluster's processes
 	watcher.Env = append(os.Environ(), c.env...)
 	watcher.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	pipe, err := watcher.StdinPipe()
