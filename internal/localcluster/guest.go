@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,16 @@ import (
 // look into a worker whose network or kubelet does not work.
 type guest struct {
 	socket string
-	mu     sync.Mutex // the agent serves one caller at a time
+	mu     sync.Mutex   // the agent serves one caller at a time
+	heard  atomic.Int64 // when it last answered, in nanoseconds since 1970
+}
+
+// heardAt is when the agent last answered; zero time for never.
+func (g *guest) heardAt() time.Time {
+	if at := g.heard.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
 }
 
 // ExecResult is what a command in a worker did.
@@ -44,9 +54,7 @@ func (g *guest) Exec(ctx context.Context, argv []string, stdin []byte) (ExecResu
 	if err := session.call("guest-exec", command, &started); err != nil {
 		return ExecResult{}, err
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	for pause := firstPause; ; pause = min(pause*3/2, lastPause) { // each question costs an emulated machine some milliseconds
 		var result ExecResult
 		if err := session.call("guest-exec-status", map[string]any{"pid": started.PID}, &result); err != nil || result.Exited {
 			return result, err
@@ -54,16 +62,23 @@ func (g *guest) Exec(ctx context.Context, argv []string, stdin []byte) (ExecResu
 		select {
 		case <-ctx.Done():
 			return ExecResult{}, ctx.Err()
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }
+
+// The pauses between two questions whether a command has ended.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = time.Second
+)
 
 // answerLimit is how long the agent may take for one answer. A command may take as long as it likes: the agent is asked about it again and again,
 // and tells its output at the end.
 const answerLimit = 2 * time.Minute
 
 type guestSession struct {
+	guest  *guest
 	conn   net.Conn
 	reader *bufio.Reader
 	end    time.Time // of everything; zero for none
@@ -86,7 +101,7 @@ func (g *guest) open(ctx context.Context) (*guestSession, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guest agent: %w", err)
 	}
-	s := &guestSession{conn: conn, reader: bufio.NewReader(conn)}
+	s := &guestSession{guest: g, conn: conn, reader: bufio.NewReader(conn)}
 	s.end, _ = ctx.Deadline()
 	s.hurry()
 	number := time.Now().UnixNano() & 0xffffffff
@@ -102,6 +117,7 @@ func (g *guest) open(ctx context.Context) (*guestSession, error) {
 		}
 		var answer struct{ Return int64 }
 		if json.Unmarshal(bytes.TrimLeft(line, "\xff"), &answer) == nil && answer.Return == number {
+			g.heard.Store(time.Now().UnixNano())
 			return s, nil
 		}
 	}
@@ -125,6 +141,7 @@ func (s *guestSession) call(command string, arguments, result any) error {
 	if err != nil {
 		return fmt.Errorf("guest agent: %w", err)
 	}
+	s.guest.heard.Store(time.Now().UnixNano())
 	var answer struct {
 		Return json.RawMessage
 		Error  *struct{ Desc string }

@@ -317,7 +317,7 @@ func TestGuestLimit(t *testing.T) {
 		}
 	}()
 	conn := &limits{Conn: here}
-	s := &guestSession{conn: conn, reader: bufio.NewReader(conn)}
+	s := &guestSession{guest: &guest{}, conn: conn, reader: bufio.NewReader(conn)}
 	end := time.Now().Add(time.Hour)
 	for range 3 {
 		if err := s.call("guest-exec-status", nil, &ExecResult{}); err != nil {

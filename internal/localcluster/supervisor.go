@@ -165,6 +165,7 @@ func (s *supervisor) powerOn(life context.Context) func(context.Context, func(st
 			machine := s.cfg.worker(w, accelerator, g.ping)
 			s.machines = append(s.machines, machine)
 			s.keep(life, machine)
+			s.running.Go(func() { s.cfg.watchdog(w, machine, g).run(life) })
 		}
 		how := "emulated"
 		if accelerator == hardware {

@@ -23,6 +23,8 @@ const (
 	seedDisk = "seed.tar"
 	rootDisk = "root.qcow2"
 	dataDisk = "data.img"
+	// monitorSocket is where QEMU takes orders.
+	monitorSocket = "monitor.sock"
 	// shareSize is the size of the disk with a worker's /share; it is sparse.
 	shareSize = "20G"
 )
@@ -73,11 +75,12 @@ func (cfg Config) worker(w Worker, accelerator string, ready func(context.Contex
 		"-name", w.Name, "-nodefaults", "-no-user-config", "-display", "none",
 		"-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
 		"-kernel", cfg.Image.Kernel, "-initrd", cfg.Image.Initrd,
-		"-append", "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable",
+		"-append", "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable unknown_nmi_panic",
 		"-serial", "file:" + filepath.Join(dir, "console.log"),
 		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=" + w.tap(),
 		"-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + w.mac(),
 		"-chardev", "socket,id=guest0,server=on,wait=off,path=" + filepath.Join(dir, "guest.sock"),
+		"-qmp", "unix:" + filepath.Join(dir, monitorSocket) + ",server=on,wait=off",
 		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=guest0,name=org.qemu.guest_agent.0",
 	}
 	// The root disk is made anew at each start of the cluster: what the machine's crash costs does not
