@@ -85,11 +85,16 @@ NFS_KRB5 {
 	Active_krb5 = false;
 }
 
+MDCACHE {
+	Dir_Chunk = 0;
+}
+
 EXPORT_DEFAULTS {
 	Access_Type = None;
 	Protocols = 4;
 	Transports = TCP;
 	SecType = sys;
+	Attr_Expiration_Time = 0;
 }
 `, minors, int(lease.Seconds()), int(grace.Seconds()), n.RecoveryDir)
 	for _, e := range n.Exports {

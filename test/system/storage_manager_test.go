@@ -66,6 +66,7 @@ func (f *faultLab) storageManager(t *testing.T) {
 	})
 	f.mountBoth(t)
 	t.Run("what one writes another reads", func(t *testing.T) { f.acrossProtocols(t) })
+	t.Run("what one changes another sees", func(t *testing.T) { f.coherence(t) })
 	t.Run("everybody's own folder", func(t *testing.T) { f.ownFolders(t) })
 	t.Run("refused", func(t *testing.T) { f.strangers(t) })
 	t.Run("no password is to be seen", func(t *testing.T) { f.passwordsHidden(t) })
