@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"slices"
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
@@ -17,8 +18,18 @@ type attempt struct {
 	last   bool
 	roles  map[string]roleJob
 	pods   []taskPod
-	made   bool // every role has its Job
+	tried  map[taskKey][]taskPod // the same by task, the latest last
+	made   bool                  // every role has its Job
 }
+
+// taskKey names a task of an attempt.
+type taskKey struct {
+	role  string
+	index int
+}
+
+// tries are the pods of one task, the latest last.
+func (a attempt) tries(role string, index int) []taskPod { return a.tried[taskKey{role, index}] }
 
 // attemptOf picks the objects of one attempt; number -1 is the latest. What belongs to an earlier job of the same name is left out.
 func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, bool) {
@@ -31,7 +42,7 @@ func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, b
 	if number < 0 {
 		number = latest
 	}
-	a := attempt{record: r, number: number, last: number == latest, roles: map[string]roleJob{}}
+	a := attempt{record: r, number: number, last: number == latest, roles: map[string]roleJob{}, tried: map[taskKey][]taskPod{}}
 	owners := map[string]bool{}
 	for _, rj := range jobs {
 		if rj.owner == r.uid && rj.attempt == number {
@@ -43,6 +54,13 @@ func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, b
 		if owners[p.owner] {
 			a.pods = append(a.pods, p)
 		}
+	}
+	for _, p := range a.pods {
+		key := taskKey{p.role, p.index}
+		a.tried[key] = append(a.tried[key], p)
+	}
+	for _, tried := range a.tried {
+		slices.SortStableFunc(tried, func(a, b taskPod) int { return a.created.Compare(b.created) })
 	}
 	a.made = len(a.roles) == len(r.roles)
 	return a, number <= latest
@@ -58,7 +76,7 @@ func (a attempt) status(now time.Time) pai.Job {
 	for _, size := range a.record.roles {
 		role := pai.RoleStatus{Name: size.Name}
 		for i := range size.Instances {
-			role.Tasks = append(role.Tasks, task(i, a.roles[size.Name], tries(a.pods, size.Name, i)))
+			role.Tasks = append(role.Tasks, task(i, a.roles[size.Name], a.tries(size.Name, i)))
 		}
 		j.Roles = append(j.Roles, role)
 	}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -86,6 +87,26 @@ func TestStatus(t *testing.T) {
 					break
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkStatus: what a job costs grows with its tasks, and not faster.
+func BenchmarkStatus(b *testing.B) {
+	for _, tasks := range []int{300, 3000} {
+		b.Run(fmt.Sprint(tasks), func(b *testing.B) {
+			pods := make([]taskPod, tasks)
+			for i := range pods {
+				pods[i] = taskPod{role: "w", index: i, state: pai.JobWaiting, message: "Unschedulable"}
+			}
+			r := record{roles: []specs.RoleSize{{Name: "w", Instances: tasks}}}
+			for b.Loop() {
+				a, _ := attemptOf(r, []roleJob{{role: "w", state: pai.JobWaiting}}, pods, -1)
+				if j := a.status(time.Now()); len(j.Roles[0].Tasks) != tasks || j.Message != "Unschedulable" {
+					b.Fatalf("%d tasks, %q", len(j.Roles[0].Tasks), j.Message)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*tasks), "ns/task")
 		})
 	}
 }

@@ -14,7 +14,7 @@ func (f *faultLab) personalFolders(t *testing.T) {
 		f.bound(t, name)
 	}
 	long := "long." + strings.Repeat("x", 90)
-	for _, who := range []struct {
+	owners := []struct {
 		user, image string
 		uid         int
 		sticky      int // who owns the folder where root is nobody
@@ -22,14 +22,18 @@ func (f *faultLab) personalFolders(t *testing.T) {
 		{"a.b-c_d", "pai.local/busybox:1", 0, 65534},
 		{"UPPER", "pai.local/busybox-user:1", 1000, 1000},
 		{long, "pai.local/busybox-user:1", 1000, 1000},
-	} {
+	}
+	for _, who := range owners {
 		password := "secret of " + who.user
 		f.asAdmin(t, "user", "create", who.user, "--password-file", writeFile(t, "p", password+"\n")).mustSucceed(t, "user create")
 		t.Cleanup(func() { f.asAdmin(t, "user", "delete", "--yes", who.user) })
 		f.signIn(t, who.user, password)
 		x := task{storages: []string{"p-trusted", "p-sticky", "p-all"}, image: who.image,
 			command: `set -e; for d in /mnt/p-*; do echo "of $PAI_USER_NAME" > $d/note; cat $d/note; ls $d; done; id -u`}
-		r := f.paictl(t, "--user", who.user, "job", "submit", "--wait", writeFile(t, "job.yaml", x.document("folders")))
+		f.paictl(t, "--user", who.user, "job", "submit", writeFile(t, "job.yaml", x.document("folders"))).mustSucceed(t, "submit")
+	}
+	for _, who := range owners { // their jobs run at the same time, as far as there is room
+		r := f.paictl(t, "--user", who.user, "job", "wait", "folders")
 		if r.code != 0 {
 			t.Errorf("%s: %s%s%s", who.user, r.out, r.err, f.paictl(t, "--user", who.user, "job", "explain", "folders").out)
 		}
