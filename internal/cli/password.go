@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // passwordFlags say where a password comes from. Never from an argument: other users could see it.
@@ -65,13 +66,16 @@ func ask(s *Streams, in *os.File, prompt string) (pai.Password, error) {
 }
 
 func firstLine(r io.Reader) (pai.Password, error) {
-	line, err := bufio.NewReader(io.LimitReader(r, 64<<10)).ReadString('\n')
-	if err != nil && err != io.EOF {
+	line, err := bufio.NewReader(io.LimitReader(r, 64<<10)).ReadBytes('\n')
+	if err == nil || err == io.EOF {
+		line, err = yamltext.Text(line)
+	}
+	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	line = strings.TrimRight(line, "\r\n")
-	if line == "" {
+	password := strings.TrimRight(string(line), "\r\n")
+	if password == "" {
 		return "", errors.New("the password is empty")
 	}
-	return pai.Password(line), nil
+	return pai.Password(password), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/term"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 func tokenCommands(s *Streams) []*cobra.Command {
@@ -181,6 +182,9 @@ func readToken(s *Streams, name string) (string, error) {
 		in = file
 	}
 	text, err := io.ReadAll(io.LimitReader(in, 64<<10))
+	if err == nil {
+		text, err = yamltext.Text(text)
+	}
 	if err != nil {
 		return "", fmt.Errorf("read the token: %w", err)
 	}

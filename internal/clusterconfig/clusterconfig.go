@@ -10,6 +10,7 @@ package clusterconfig
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -37,7 +38,17 @@ type Machine struct {
 	Worker   bool       `json:"pai-worker"`
 	Storage  bool       `json:"pai-storage"`
 
-	at place
+	at   place
+	item value
+}
+
+// Fault is one of this machine that only the cluster knows, at the place of a key, or of the machine where the key is left out.
+func (m Machine) Fault(key, format string, args ...any) Fault {
+	at := m.at
+	if v, ok := m.item.find(key); ok {
+		at = v.place
+	}
+	return at.describe(LayoutFile, fmt.Sprintf(format, args...))
 }
 
 // Configuration is what the files say.
@@ -48,6 +59,20 @@ type Configuration struct {
 	Images         map[string]string // by service; a missing one is the manifests' own
 
 	settings []Setting
+	section  value // storage-manager
+}
+
+// ClientFault is one of nfs-allowed-clients that only the cluster knows, at the place of the address or network.
+func (c Configuration) ClientFault(client netip.Prefix, format string, args ...any) Fault {
+	at := c.section.place
+	if list, ok := c.section.find("nfs-allowed-clients"); ok {
+		for _, item := range list.list() {
+			if text := item.text(); text == client.String() || text == client.Addr().String() {
+				at = item.place
+			}
+		}
+	}
+	return at.describe(ServicesFile, fmt.Sprintf(format, args...))
 }
 
 // Setting is one value in effect, for people who ask where it comes from.
@@ -85,7 +110,7 @@ func Parse(files map[string][]byte) (Configuration, error) {
 	faults := &Faults{}
 	for _, name := range []string{LayoutFile, ServicesFile} {
 		if _, ok := files[name]; !ok {
-			faults.add(Fault{File: name, Text: "the file is missing"})
+			faults.Add(Fault{File: name, Text: "the file is missing"})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -95,13 +120,23 @@ func Parse(files map[string][]byte) (Configuration, error) {
 		d := parse(name, files[name], faults)
 		switch {
 		case d == nil:
+			continue
 		case name == LayoutFile:
 			c.layout(d)
 		case name == ServicesFile:
 			c.services(d)
 		}
+		// Its passwords have to come out of it again.
+		var hidden *Faults
+		if _, _, err := Split(name, files[name]); errors.As(err, &hidden) {
+			for _, f := range hidden.List {
+				if !(place{d, f.Line, f.Column}).faulty() {
+					faults.Add(f)
+				}
+			}
+		}
 	}
-	return c, faults.err()
+	return c, faults.Err()
 }
 
 // layout reads the machines.
@@ -146,12 +181,15 @@ func (c *Configuration) layout(d *document) {
 var machineKeys = []string{"hostname", "nodename", "hostip", "machine-type", "pai-master", "pai-worker", "pai-storage"}
 
 func (c *Configuration) machine(i int, item value) (Machine, bool) {
-	m := Machine{at: item.place}
+	m := Machine{at: item.place, item: item}
 	if !item.isMapping() {
 		item.fault("a machine is a mapping: hostname, hostip, ...")
 		return m, false
 	}
 	item.each(func(key string, v value) {
+		if slices.Contains(machineKeys, key) && v.misread() {
+			return
+		}
 		switch key {
 		case "hostname":
 			m.HostName = v.name("a host's name")
@@ -208,7 +246,7 @@ func (c *Configuration) services(d *document) {
 				return
 			}
 			s := readStorageManager(v, func(path, shown, key string) { c.set("storage-manager."+path, shown, v, key) })
-			c.StorageManager = &s
+			c.StorageManager, c.section = &s, v
 		case "pai-storage":
 			c.images(v)
 		default:

@@ -93,7 +93,9 @@ func TestDomainSection(t *testing.T) {
   domainpwd: 'Secret: #1'
   smbpwd: another
   idmap:
+  - "idmap config * : range = 100000-199999"
   - "idmap config PAI : backend = rid"
+  - "idmap config PAI : range = 1000000-1999999"
   nfs-allowed-clients: [192.0.2.7, 198.51.100.0/24, "2001:db8::/32"]
   nfs-4.0: true
 `)
@@ -121,6 +123,47 @@ func TestDomainSection(t *testing.T) {
 	}
 }
 
+// TestPasswords: a password is what is typed, or the fault says that it has to be in quotes. Never is it another one.
+func TestPasswords(t *testing.T) {
+	const quote, comment = "YAML reads this text as something else than it says: put it in single quotes", "YAML takes everything from the '#' on for a comment"
+	for written, want := range map[string]string{
+		"0755": "0755", "1e3": "1e3", "0x1F": "0x1F", "1_000": "1_000", "+5": "+5", "1.50": "1.50", ".inf": ".inf", "true": "true", "yes": "yes",
+		`"#x: y"`: "#x: y", "'it''s'": "it's", `"a\u00e9"`: "aé", "a#b": "a#b", "a\\b": "a\\b", "%x": "%x", "2001-01-01": "2001-01-01", "a b": "a b", "top # why": "top", "top\t## why": "top",
+		"'*Top1'": "*Top1", "\"~\"": "~", "'a #b'": "a #b", "Größe🙂": "Größe🙂", "12345678901234567890123": "12345678901234567890123",
+	} {
+		for _, end := range []string{"\n", "\r\n", ""} {
+			cfg, err := parse(goodLayout, "storage-manager:\n  smbpwd: "+written+end)
+			if err != nil || string(cfg.StorageManager.SMBPassword) != want {
+				t.Errorf("%s: %q, %v", written, string(cfg.StorageManager.SMBPassword), err)
+			}
+		}
+	}
+	for written, want := range map[string]string{
+		"*Top1": quote, "!Top1": quote, "&Top1": quote, "!": quote, "!a b": quote, "&a b": quote, "!!str 5": quote, "~": quote, "null": quote, "NULL": quote, "{x}": quote, "{}": quote, "[x]": quote, "[]": quote,
+		"a\n    b": quote, "#Top1": comment, "a #Top1": comment, "": "smbpwd is missing", "# later": "smbpwd is missing", "''": "smbpwd is missing",
+		"@Top1": "in single quotes", "`Top1`": "in single quotes", "|Top1": "in single quotes", "a: b": "in single quotes", `"C:\Top"`: "in single quotes", "*a b": "in single quotes",
+		"|\n    Top1": "on the line of its key", "\n    Top1": "on the line of its key",
+	} {
+		for _, key := range []string{"smbpwd", "domainpwd"} {
+			services := "storage-manager:\n  security-type: ADS\n  workgroup: W\n  default_realm: A.B\n  domainuser: u\n  "
+			services += map[string]string{"smbpwd": "domainpwd", "domainpwd": "smbpwd"}[key] + ": x\n  " + key + ": " + written + "\n  smb-encryption: off\n"
+			_, err := parse(goodLayout, services)
+			if err == nil || !strings.Contains(err.Error(), strings.Replace(want, "smbpwd", key, 1)) || strings.Contains(err.Error(), "Top1") || strings.Count(err.Error(), "\n") > 0 {
+				t.Errorf("%s: %q: %v", key, written, err)
+			}
+		}
+	}
+	// Others, too, are never what they do not say.
+	for _, line := range []string{"smbuser: *shared", "smbuser: !shared", "localpath: !a /share", "workgroup: *a", "krb5_realms: *a", "nfs-allowed-clients: [*a]", "idmap: !a"} {
+		if _, err := parse(goodLayout, "storage-manager:\n  smbpwd: x\n  "+line+"\n"); err == nil || !strings.Contains(err.Error(), quote) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if cfg, err := parse(goodLayout, "x: &name shared\nstorage-manager:\n  smbpwd: x\n  smbuser: *name\n"); err != nil || cfg.StorageManager.SMBUser != "shared" {
+		t.Errorf("a reference: %+v, %v", cfg.StorageManager, err)
+	}
+}
+
 // TestFaults compares everything that is said of files that are wrong.
 func TestFaults(t *testing.T) {
 	services := func(lines ...string) string {
@@ -130,19 +173,27 @@ func TestFaults(t *testing.T) {
 		return "machine-list:\n  - hostname: w\n    hostip: 10.0.0.1\n    " + strings.Join(lines, "\n    ") + "\n"
 	}
 	for name, files := range map[string][2]string{
-		"keys-nearly-right":   {machine("pai-wroker: \"true\"", "pai-storge: \"true\""), "storage-manger: {}\n" + services("localpaht: /share", "sumthing-else: 1")},
-		"roles":               {machine("pai-master: \"true\"", "pai-storage: \"true\"") + "  - {hostname: v, hostip: 10.0.0.2, pai-storage: true}\n", services("smbuser: u")},
-		"twice":               {machine("pai-worker: yes", "pai-worker: no") + "  - {hostname: w, hostip: 10.0.0.1}\n", services("smbuser: u", "smbuser: v")},
-		"addresses":           {"machine-list:\n  - {hostname: a, hostip: 10.0.0.300}\n  - {hostname: b b, hostip: 127.0.0.1}\n  - {hostip: 10.0.0.1}\n  - [1]\n", services("smbuser: u")},
-		"sku":                 {"machine-sku: {SMALL: {mem: 1}}\n" + machine("machine-type: LARGE"), services("smbuser: u")},
-		"clients":             {machine("pai-worker: \"true\""), services("nfs-allowed-clients: [0.0.0.0/0, 10.0.0.7/24, here, '::/0']", "smb-encryption: sometimes", "nfs-4.0: perhaps")},
-		"paths":               {machine("pai-worker: \"true\""), services("localpath: share")},
-		"system-path":         {machine("pai-worker: \"true\""), services("localpath: /etc/share")},
-		"injection":           {machine("pai-worker: \"true\""), services(`smbuser: "a\n[root]\npath = /"`, `workgroup: 'W;x'`, `default_realm: 'A"B'`, `domainuser: a%b`, `idmap: ["include = /etc/passwd", "idmap config X\nroot = 1"]`)},
-		"domain-without":      {machine("pai-worker: \"true\""), services("security-type: ADS")},
+		"keys-nearly-right": {machine("pai-wroker: \"true\"", "pai-storge: \"true\""), "storage-manger: {}\n" + services("localpaht: /share", "sumthing-else: 1")},
+		"roles":             {machine("pai-master: \"true\"", "pai-storage: \"true\"") + "  - {hostname: v, hostip: 10.0.0.2, pai-storage: true}\n", services("smbuser: u")},
+		"twice":             {machine("pai-worker: yes", "pai-worker: no") + "  - {hostname: w, hostip: 10.0.0.1}\n", services("smbuser: u", "smbuser: v")},
+		"addresses":         {"machine-list:\n  - {hostname: a, hostip: 10.0.0.300}\n  - {hostname: b b, hostip: 127.0.0.1}\n  - {hostip: 10.0.0.1}\n  - [1]\n", services("smbuser: u")},
+		"sku":               {"machine-sku: {SMALL: {mem: 1}}\n" + machine("machine-type: LARGE"), services("smbuser: u")},
+		"clients":           {machine("pai-worker: \"true\""), services("nfs-allowed-clients: [0.0.0.0/0, 10.0.0.7/24, here, '::/0']", "smb-encryption: sometimes", "nfs-4.0: perhaps")},
+		"paths":             {machine("pai-worker: \"true\""), services("localpath: share")},
+		"system-path":       {machine("pai-worker: \"true\""), services("localpath: /etc/share")},
+		"injection":         {machine("pai-worker: \"true\""), services(`smbuser: "a\n[root]\npath = /"`, `workgroup: 'W;x'`, `default_realm: 'A"B'`, `domainuser: a%b`, `idmap: ["include = /etc/passwd", "idmap config X\nroot = 1"]`)},
+		"domain-without":    {machine("pai-worker: \"true\""), services("security-type: ADS")},
+		"names":             {machine("pai-worker: \"true\""), services("workgroup: RESEARCH-DIVISION", "smbuser: shared@corp")},
+		"reserved-name":     {machine("pai-worker: \"true\""), services("smbuser: PAI-storage-probe", "workgroup: lab_a")},
+		"domain-rules": {machine("pai-worker: \"true\""), services("security-type: ADS", "domainpwd: x", "domainuser: u", "workgroup: LAB", "default_realm: pai.test",
+			"krb5_realms:", "  other.test: {kdc: dc1}", "  GOOD.TEST: {kdc: 'dc1:x'}", "domain_realm:", "  .pai.test: pai.test",
+			"idmap:", "- 'idmap config * : range = 3000-7999'", "- 'idmap config LAB : range = 5000-9999'")},
+		"idmap-without": {machine("pai-worker: \"true\""), services("security-type: ADS", "domainpwd: x", "domainuser: u", "workgroup: LAB", "default_realm: PAI.TEST",
+			"idmap:", "- 'idmap config LAB : backend = rid'", "- 'idmap config LAB : range = 5000-9999'")},
 		"no-password":         {machine("pai-worker: \"true\""), "storage-manager:\n  smbuser: u\n"},
 		"empty-section":       {machine("pai-worker: \"true\""), "storage-manager:\n"},
 		"tabs":                {"machine-list:\n\t- hostname: w\n", services("smbuser: u")},
+		"utf-16":              {"\xFF\xFEm\x00a\x00", "storage-manager:\n  smbuser: u\n  smbpwd: hidden-password # gr\xF6\xDFer\n"},
 		"not-yaml":            {"machine-list: [\n", "a: b: smbpwd: \"hidden-password\n"},
 		"two-documents":       {machine("pai-worker: \"true\"") + "---\n" + machine("pai-worker: \"true\""), services("smbuser: u")},
 		"not-a-mapping":       {"- 1\n", "just text\n"},
@@ -174,6 +225,29 @@ func TestFaults(t *testing.T) {
 	}
 	if _, err := clusterconfig.Parse(nil); err == nil || strings.Count(err.Error(), "the file is missing") != 2 {
 		t.Errorf("without files: %v", err)
+	}
+}
+
+// TestByteOrderMark: files that an editor begins with a mark are the files without it, and keep it.
+func TestByteOrderMark(t *testing.T) {
+	const mark = "\uFEFF"
+	plain, err := parse(goodLayout, goodServices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked, err := parse(mark+goodLayout, mark+goodServices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(plain.Settings(), marked.Settings()); diff != "" {
+		t.Errorf("-without +with:\n%s", diff)
+	}
+	public, secrets, err := clusterconfig.Split("x.yaml", []byte(mark+"smbpwd: hidden\n"))
+	if err != nil || string(public) != mark+"smbpwd: ${secret:0}\n" || len(secrets) != 1 {
+		t.Errorf("%q, %q, %v", public, secrets, err)
+	}
+	if _, err := parse(mark+"machine-list: [{hostname: a, hostip: here}]\n", goodServices); err == nil || strings.Contains(err.Error(), mark) || !strings.Contains(err.Error(), "layout.yaml:1:30") {
+		t.Errorf("a fault in the first line: %v", err)
 	}
 }
 

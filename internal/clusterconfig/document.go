@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -36,11 +37,17 @@ type value struct {
 
 // parse reads one file; nil, with a fault, when it is no YAML.
 func parse(name string, text []byte, faults *Faults) *document {
-	d := &document{name: name, lines: strings.Split(string(text), "\n"), faults: faults, anchors: map[string]ast.Node{}}
+	d := &document{name: name, faults: faults, anchors: map[string]ast.Node{}}
 	if len(text) > maxFile {
-		faults.add(Fault{File: name, Text: fmt.Sprintf("larger than %d KiB", maxFile>>10)})
+		faults.Add(Fault{File: name, Text: fmt.Sprintf("larger than %d KiB", maxFile>>10)})
 		return nil
 	}
+	text, err := yamltext.Text(text)
+	if err != nil {
+		d.unreadable(err)
+		return nil
+	}
+	d.lines = strings.Split(string(text), "\n")
 	for i, line := range d.lines {
 		if indent := len(line) - len(strings.TrimLeft(line, " ")); strings.HasPrefix(line[indent:], "\t") && strings.TrimSpace(line) != "" {
 			place{d, i + 1, indent + 1}.fault("a tab: YAML is indented with spaces")
@@ -83,10 +90,14 @@ func parse(name string, text []byte, faults *Faults) *document {
 func (d *document) unreadable(err error) {
 	var syntax *yamltext.SyntaxError
 	if errors.As(err, &syntax) && syntax.Line > 0 {
-		place{d, syntax.Line, syntax.Column}.fault("%s", syntax.Message)
+		at, hint := place{d, syntax.Line, syntax.Column}, ""
+		if syntax.Line <= len(d.lines) && secretLine.MatchString(d.lines[syntax.Line-1]) {
+			hint = "; a password with such characters has to be in single quotes"
+		}
+		at.fault("%s%s", syntax.Message, hint)
 		return
 	}
-	d.faults.add(Fault{File: d.name, Text: err.Error()})
+	d.faults.Add(Fault{File: d.name, Text: err.Error()})
 }
 
 func (d *document) at(n ast.Node) place {
@@ -105,11 +116,24 @@ func (d *document) at(n ast.Node) place {
 
 // fault notes what is wrong here. A line that may hold a password is not quoted.
 func (p place) fault(format string, args ...any) {
-	f := Fault{File: p.doc.name, Line: p.line, Column: p.column, Text: fmt.Sprintf(format, args...)}
+	p.doc.faults.Add(p.describe(p.doc.name, fmt.Sprintf(format, args...)))
+}
+
+// describe makes the fault; file is where it is when nobody knows the place.
+func (p place) describe(file, text string) Fault {
+	if p.doc == nil {
+		return Fault{File: file, Text: text}
+	}
+	f := Fault{File: p.doc.name, Line: p.line, Column: p.column, Text: text}
 	if p.line >= 1 && p.line <= len(p.doc.lines) && !mentionsSecret.MatchString(p.doc.lines[p.line-1]) {
 		f.source = strings.TrimRight(p.doc.lines[p.line-1], "\r")
 	}
-	p.doc.faults.add(f)
+	return f
+}
+
+// faulty tells whether something is wrong in this line already.
+func (p place) faulty() bool {
+	return slices.ContainsFunc(p.doc.faults.List, func(f Fault) bool { return f.File == p.doc.name && f.Line == p.line })
 }
 
 // resolved follows anchors, aliases and tags to the value itself.
@@ -220,6 +244,9 @@ func (v value) list() []value {
 
 // text is a scalar as it is written, without quotes.
 func (v value) text() string {
+	if v.misread() {
+		return ""
+	}
 	switch n := v.resolved().(type) {
 	case *ast.StringNode:
 		return n.Value
@@ -233,6 +260,46 @@ func (v value) text() string {
 	v.fault("%s: expected a text", v.key)
 	return ""
 }
+
+// isScalar tells whether a value is one text, number or word.
+func (v value) isScalar() bool {
+	switch v.resolved().(type) {
+	case *ast.StringNode, *ast.LiteralNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return true
+	}
+	return false
+}
+
+// misread tells whether a value was meant as a text that YAML reads as something else: "*x" as a reference to what is nowhere, "!x" as a kind
+// of value that nobody knows. That is a fault.
+func (v value) misread() bool {
+	alias, is := v.node.(*ast.AliasNode)
+	if tag, tagged := v.node.(*ast.TagNode); is && v.resolved() == nil && alias != nil ||
+		tagged && tag.GetToken() != nil && !strings.HasPrefix(tag.GetToken().Value, "!!") {
+		v.misreadFault()
+		return true
+	}
+	return false
+}
+
+func (v value) misreadFault() {
+	v.fault("%s: YAML reads this text as something else than it says: put it in single quotes", v.key)
+}
+
+// written is the rest of the line behind the key, as it stands there; "" where the key does not begin its line.
+func (v value) written() string {
+	if v.line < 1 || v.line > len(v.doc.lines) {
+		return ""
+	}
+	m := firstKey.FindStringSubmatch(v.doc.lines[v.line-1])
+	if m == nil || m[1] != v.key {
+		return ""
+	}
+	return m[2]
+}
+
+// firstKey is a line's key, and what is behind it.
+var firstKey = regexp.MustCompile(`^\s*(?:-\s+)?["']?([A-Za-z0-9_.-]+)["']?\s*:\s*(.*?)\s*$`)
 
 // truth is a boolean, which the original writes as a text.
 func (v value) truth() bool {

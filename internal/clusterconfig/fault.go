@@ -57,9 +57,11 @@ func (f *Faults) Error() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-func (f *Faults) add(fault Fault) { f.List = append(f.List, fault) }
+// Add notes one more.
+func (f *Faults) Add(fault Fault) { f.List = append(f.List, fault) }
 
-func (f *Faults) err() error {
+// Err is nil without a fault, else all of them, by their places.
+func (f *Faults) Err() error {
 	if len(f.List) == 0 {
 		return nil
 	}

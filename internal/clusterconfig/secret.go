@@ -19,6 +19,9 @@ var secretLine = regexp.MustCompile(`^(\s*(?:#\s*)*(?:-\s+)?["']?[A-Za-z0-9_.-]*
 // mentionsSecret is a line with such a key anywhere in it: it is not quoted.
 var mentionsSecret = regexp.MustCompile(`(?i)(?:` + strings.NewReplacer("secretkey", "secret[-_]?key", "accesskey", "access[-_]?key", "accountkey", "account[-_]?key", "apikey", "api[-_]?key", "privatekey", "private[-_]?key").Replace(secretKeys) + `)["']?\s*:`)
 
+// byteOrderMark is what some editors begin a file with.
+const byteOrderMark = "\uFEFF"
+
 // placeholder stands for the rest of a line.
 func placeholder(n int) string { return fmt.Sprintf("${secret:%d}", n) }
 
@@ -30,27 +33,32 @@ func Split(name string, text []byte) (public []byte, secrets []string, err error
 	faults := &Faults{}
 	if m := anyPlaceholder.FindIndex(text); m != nil {
 		line := 1 + strings.Count(string(text[:m[0]]), "\n")
-		faults.add(Fault{File: name, Line: line, Column: 1, Text: "a text like ${secret:1} stands for a password that was taken out: write the password"})
-		return nil, nil, faults.err()
+		faults.Add(Fault{File: name, Line: line, Column: 1, Text: "a text like ${secret:1} stands for a password that was taken out: write the password"})
+		return nil, nil, faults.Err()
 	}
-	lines := strings.Split(string(text), "\n")
+	// A byte order mark is no part of the first line; it stays before it.
+	rest, marked := strings.CutPrefix(string(text), byteOrderMark)
+	lines := strings.Split(rest, "\n")
 	for i, line := range lines {
 		m := secretLine.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
 		if strings.ContainsAny(m[2][:1], "|>") {
-			faults.add(Fault{File: name, Line: i + 1, Column: len(m[1]) + 1, Text: "a password has to be on the line of its key"})
+			faults.Add(Fault{File: name, Line: i + 1, Column: len(m[1]) + 1, Text: "a password has to be on the line of its key"})
 			continue
 		}
 		lines[i] = m[1] + placeholder(len(secrets)) + m[3]
 		secrets = append(secrets, m[2])
 	}
 	public = []byte(strings.Join(lines, "\n"))
+	if marked {
+		public = append([]byte(byteOrderMark), public...)
+	}
 	if strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") {
 		remaining(name, public, faults)
 	}
-	if err := faults.err(); err != nil {
+	if err := faults.Err(); err != nil {
 		return nil, nil, err
 	}
 	return public, secrets, nil

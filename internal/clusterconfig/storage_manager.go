@@ -6,11 +6,14 @@ import (
 	"maps"
 	"net/netip"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/pai-storage/pai-storage/internal/fileserver"
 )
 
 // Ways in which the SMB server knows its users.
@@ -76,8 +79,8 @@ func readStorageManager(section value, note func(path, shown, key string)) Stora
 	read := map[string]func(value){
 		"localpath":            func(v value) { s.LocalPath = v.sharePath() },
 		"security-type":        func(v value) { s.SecurityType = v.oneOf(Auto, ADS) },
-		"workgroup":            func(v value) { s.Workgroup = v.plain() },
-		"smbuser":              func(v value) { s.SMBUser = v.plain() },
+		"workgroup":            func(v value) { s.Workgroup = v.checked(fileserver.CheckWorkgroup) },
+		"smbuser":              func(v value) { s.SMBUser = v.checked(fileserver.CheckShared) },
 		"smbpwd":               func(v value) { s.SMBPassword = v.password() },
 		"nfs-allowed-clients":  func(v value) { s.NFSAllowedClients = v.networks() },
 		"smb-encryption":       func(v value) { s.SMBEncryption = v.oneOf("required", "desired", "off") },
@@ -94,11 +97,15 @@ func readStorageManager(section value, note func(path, shown, key string)) Stora
 		switch f := read[key]; {
 		case f == nil:
 			v.unknown(key, storageKeys)
-		case !v.isNull(): // an empty one is one that is left out
+		case v.misread():
+		case !v.isNull() || key == "smbpwd" || key == "domainpwd": // an empty one is one that is left out
 			f(v)
 		}
 	})
 	s.require(section)
+	if s.SecurityType == ADS {
+		s.checkDomain(section)
+	}
 	for _, key := range storageKeys {
 		note(key, s.show(key), key)
 	}
@@ -110,7 +117,9 @@ func (s StorageManager) require(section value) {
 	missing := func(key, why string) {
 		at := section.place
 		if v, ok := section.find(key); ok {
-			at = v.place
+			if at = v.place; at.faulty() { // why it cannot be read is told
+				return
+			}
 		}
 		at.fault("%s is missing: %s", key, why)
 	}
@@ -131,6 +140,40 @@ func (s StorageManager) require(section value) {
 	}
 	if _, given := section.find("workgroup"); !given {
 		missing("workgroup", "the domain's short name, like EXAMPLE")
+	}
+}
+
+// checkDomain applies the rules of the programs that make the server a member of its domain.
+func (s StorageManager) checkDomain(section value) {
+	tell := func(at place, err error) {
+		if err != nil && !at.faulty() {
+			at.fault("%v", err)
+		}
+	}
+	if v, ok := section.find("default_realm"); ok && s.DefaultRealm != "" {
+		tell(v.place, fileserver.CheckRealm(s.DefaultRealm))
+	}
+	if v, ok := section.find("krb5_realms"); ok {
+		v.each(func(name string, v value) {
+			r := s.Krb5Realms[name]
+			tell(v.place, fileserver.Realm{Name: name, KDCs: r.KDC, DefaultDomain: r.DefaultDomain}.Check())
+		})
+	}
+	if v, ok := section.find("domain_realm"); ok {
+		v.each(func(domain string, v value) {
+			if realm, ours := s.DomainRealm[domain]; ours {
+				tell(v.place, fileserver.CheckDomainRealm(domain, realm))
+			}
+		})
+	}
+	if v, ok := section.find("idmap"); ok && !v.isNull() {
+		if items := v.list(); len(items) == len(s.IDMap) { // else a line is at fault already
+			if at, err := fileserver.CheckIDMap(s.IDMap); err != nil && at >= 0 {
+				tell(items[at].place, err)
+			} else {
+				tell(v.place, err)
+			}
+		}
 	}
 }
 
@@ -210,7 +253,7 @@ func LoadStorageManager(section []byte, passwords map[string]string) (StorageMan
 	faults := &Faults{}
 	d := parse("storage-manager.yaml", section, faults)
 	if d == nil {
-		return StorageManager{}, faults.err()
+		return StorageManager{}, faults.Err()
 	}
 	// What is missing is judged with the passwords in place.
 	quiet := &Faults{}
@@ -219,19 +262,28 @@ func LoadStorageManager(section []byte, passwords map[string]string) (StorageMan
 	s.SMBPassword, s.DomainPassword = Secret(passwords["smbpwd"]), Secret(passwords["domainpwd"])
 	for _, f := range quiet.List {
 		if !strings.HasPrefix(f.Text, "smbpwd is missing") && !strings.HasPrefix(f.Text, "domainpwd is missing") {
-			faults.add(f)
+			faults.Add(f)
 		}
 	}
 	for key, missing := range map[string]bool{"smbpwd": s.SMBPassword == "", "domainpwd": s.SecurityType == ADS && s.DomainPassword == ""} {
 		if missing {
-			faults.add(Fault{File: "passwords", Text: key + " is missing"})
+			faults.Add(Fault{File: "passwords", Text: key + " is missing"})
 		}
 	}
-	return s, faults.err()
+	return s, faults.Err()
 }
 
 // unsafe are characters that the servers' own configuration files read as something else.
 const unsafe = "\"'`%;#[]{}()<>|&$*?=,:\\/"
+
+// checked is a plain text that a rule of the servers has nothing against.
+func (v value) checked(rule func(string) error) string {
+	text := v.plain()
+	if err := rule(text); err != nil && !v.faulty() {
+		v.fault("%s: %v", v.key, err)
+	}
+	return text
+}
 
 // plain is a name that ends up in the servers' configuration files.
 func (v value) plain() string {
@@ -245,10 +297,47 @@ func (v value) plain() string {
 	return text
 }
 
+// beforeComment is what a comment behind a plain value begins with.
+var beforeComment = regexp.MustCompile(`[ \t]+#`)
+
+// withoutComment refuses a comment behind a password that looks like a part of it, and says whether it is none.
+func (v value) withoutComment(comment string) bool {
+	text := strings.TrimLeft(comment, "#")
+	if text == "" || strings.ContainsAny(text[:1], " \t") {
+		return true
+	}
+	v.fault("%s: YAML takes everything from the '#' on for a comment: put the password in single quotes, or leave a space behind the '#'", v.key)
+	return false
+}
+
 // maxPassword is the longest password that SMB clients can send, in characters.
 const maxPassword = 127
 
+// password is a text as it is typed. What YAML would make something else of has to be in quotes: nobody sees what a password came to.
 func (v value) password() Secret {
+	written := v.written()
+	switch {
+	case (written == "" || strings.ContainsAny(written[:1], "|>#")) && !v.isNull():
+		v.fault("%s: a password has to be on the line of its key, and the key at the line's beginning", v.key)
+		return ""
+	case written == "" || strings.HasPrefix(written, "#"):
+		v.withoutComment(written)
+		return ""
+	case !strings.ContainsAny(written[:1], `"'`):
+		plain, comment := written, ""
+		if i := strings.IndexFunc(written, unicode.IsSpace); i >= 0 {
+			if m := beforeComment.FindStringIndex(written); m != nil {
+				plain, comment = written[:m[0]], strings.TrimLeft(written[m[0]:], " \t")
+			}
+		}
+		if !v.withoutComment(comment) {
+			return ""
+		}
+		if !v.isScalar() || v.text() != plain {
+			v.misreadFault()
+			return ""
+		}
+	}
 	text := v.text()
 	if strings.ContainsFunc(text, unicode.IsControl) {
 		v.fault("%s: a password of one line, without control characters", v.key)

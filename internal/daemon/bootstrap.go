@@ -9,6 +9,7 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/auth"
 	"github.com/pai-storage/pai-storage/internal/kube"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // bootstrap makes the first administrator and the groups that every cluster has, as far as they are missing. Several replicas may do so
@@ -31,6 +32,9 @@ func (s *restServer) bootstrap(ctx context.Context, cluster *kube.Cluster, accou
 		return nil
 	}
 	password, err := os.ReadFile(s.bootstrapPassword)
+	if err == nil {
+		password, err = yamltext.Text(password)
+	}
 	if err != nil {
 		return fmt.Errorf("--bootstrap-admin-password-file: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pai-storage/pai-storage/internal/auth"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // signOnFlags say where users come from.
@@ -59,6 +60,9 @@ func (o *signOnFlags) openID() (auth.OpenID, error) {
 		return p, nil
 	}
 	secret, err := os.ReadFile(o.secretFile)
+	if err == nil {
+		secret, err = yamltext.Text(secret)
+	}
 	if err != nil {
 		return p, fmt.Errorf("--oidc-client-secret-file: %w", err)
 	}

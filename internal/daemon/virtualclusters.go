@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // readVirtualClusters reads the file that says what is guaranteed to which virtual cluster:
@@ -20,6 +21,9 @@ func readVirtualClusters(file string) (map[string]pai.Quantity, error) {
 		return nil, nil
 	}
 	text, err := os.ReadFile(file)
+	if err == nil {
+		text, err = yamltext.Text(text)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--virtual-clusters: %w", err)
 	}

@@ -30,16 +30,35 @@ var (
 	realmName  = regexp.MustCompile(`^[A-Z0-9]([A-Z0-9-]*[A-Z0-9])?(\.[A-Z0-9]([A-Z0-9-]*[A-Z0-9])?)*$`)
 	dnsName    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 	hostPort   = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?$`)
-	idmapLine  = regexp.MustCompile(`^idmap config (\*|[A-Za-z0-9][A-Za-z0-9-]{0,14}) ?: ?([a-z_]+( [a-z_]+)?) ?= ?([A-Za-z0-9_.:/-]+|[0-9]+ ?- ?[0-9]+)$`)
+	idmapLine  = regexp.MustCompile(`^idmap config (\*|[A-Za-z0-9_][A-Za-z0-9_-]{0,14}) ?: ?([a-z_]+( [a-z_]+)?) ?= ?([A-Za-z0-9_.:/-]+|[0-9]+ ?- ?[0-9]+)$`)
 	idmapRange = regexp.MustCompile(`^([0-9]+) ?- ?([0-9]+)$`)
 )
 
+// CheckRealm refuses what is not the name of a Kerberos realm of Active Directory.
+func CheckRealm(name string) error {
+	if !realmName.MatchString(name) {
+		return fmt.Errorf("realm %q: give it in upper case, like EXAMPLE.COM", name)
+	}
+	return nil
+}
+
+// CheckDomainRealm refuses what cannot be in [Domain.DomainRealm].
+func CheckDomainRealm(domain, realm string) error {
+	if !dnsName.MatchString(strings.TrimPrefix(domain, ".")) {
+		return fmt.Errorf("domain_realm: %q is not a DNS name", domain)
+	}
+	if !realmName.MatchString(realm) {
+		return fmt.Errorf("domain_realm: %s: %q is not the name of a realm, like EXAMPLE.COM", domain, realm)
+	}
+	return nil
+}
+
 func (d Domain) check() error {
-	if !realmName.MatchString(d.Realm) {
-		return fmt.Errorf("default realm %q: give it in upper case, like EXAMPLE.COM", d.Realm)
+	if err := CheckRealm(d.Realm); err != nil {
+		return fmt.Errorf("default %w", err)
 	}
 	for i, r := range d.Realms {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(d.Realms[:i], func(o Realm) bool { return o.Name == r.Name }) {
@@ -47,24 +66,18 @@ func (d Domain) check() error {
 		}
 	}
 	for _, domain := range slices.Sorted(maps.Keys(d.DomainRealm)) {
-		if !dnsName.MatchString(strings.TrimPrefix(domain, ".")) {
-			return fmt.Errorf("domain_realm: %q is not a DNS name", domain)
-		}
-		if !realmName.MatchString(d.DomainRealm[domain]) {
-			return fmt.Errorf("domain_realm: %s: %q is not the name of a realm, like EXAMPLE.COM", domain, d.DomainRealm[domain])
-		}
-	}
-	for _, line := range d.IDMap {
-		if err := checkIDMap(line); err != nil {
+		if err := CheckDomainRealm(domain, d.DomainRealm[domain]); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := CheckIDMap(d.IDMap)
+	return err
 }
 
-func (r Realm) check() error {
-	if !realmName.MatchString(r.Name) {
-		return fmt.Errorf("realm %q: give it in upper case, like EXAMPLE.COM", r.Name)
+// Check refuses a realm that cannot be written into a krb5.conf.
+func (r Realm) Check() error {
+	if err := CheckRealm(r.Name); err != nil {
+		return err
 	}
 	if r.DefaultDomain != "" && !dnsName.MatchString(r.DefaultDomain) {
 		return fmt.Errorf("realm %s: default domain %q is not a DNS name", r.Name, r.DefaultDomain)
@@ -80,24 +93,72 @@ func (r Realm) check() error {
 // lowestID keeps the domain's users away from the shared user and the system's.
 const lowestID = 2000
 
-func checkIDMap(line string) error {
+// idRange are the uids and gids of one domain.
+type idRange struct {
+	domain    string // in upper case, or "*"
+	low, high uint64
+}
+
+// CheckIDMap refuses lines that Samba would not map users by: it wants a range for each domain and one for "*", which are all the others, and no
+// number in two of them. It says which line is at fault, -1 for one that is missing.
+func CheckIDMap(lines []string) (at int, err error) {
+	var ranges []idRange
+	domains := map[string]int{} // domain -> its first line
+	for i, line := range lines {
+		r, err := checkIDMap(line)
+		if err != nil {
+			return i, err
+		}
+		if _, seen := domains[r.domain]; !seen {
+			domains[r.domain] = i
+		}
+		if r.high == 0 {
+			continue
+		}
+		for _, o := range ranges {
+			switch {
+			case o.domain == r.domain:
+				return i, fmt.Errorf("idmap %q: %s has a range already", line, r.domain)
+			case r.low <= o.high && o.low <= r.high:
+				return i, fmt.Errorf("idmap %q: the range overlaps with %d-%d of %s: give each domain numbers of its own", line, o.low, o.high, o.domain)
+			}
+		}
+		ranges = append(ranges, r)
+	}
+	if len(lines) == 0 {
+		return 0, nil
+	}
+	if _, there := domains["*"]; !there {
+		domains["*"] = -1
+	}
+	for _, domain := range slices.Sorted(maps.Keys(domains)) {
+		if !slices.ContainsFunc(ranges, func(r idRange) bool { return r.domain == domain }) {
+			return domains[domain], fmt.Errorf(`idmap: %[1]s has no range: add a line like "idmap config %[1]s : range = 100000-199999"`, domain)
+		}
+	}
+	return 0, nil
+}
+
+func checkIDMap(line string) (r idRange, err error) {
 	part := idmapLine.FindStringSubmatch(line)
 	if part == nil {
-		return fmt.Errorf(`idmap %q: give lines like "idmap config EXAMPLE : backend = rid"`, line)
+		return r, fmt.Errorf(`idmap %q: give lines like "idmap config EXAMPLE : backend = rid"`, line)
 	}
+	r.domain = strings.ToUpper(part[1])
 	if part[2] != "range" {
-		return nil
+		return r, nil
 	}
 	limits := idmapRange.FindStringSubmatch(part[4])
 	if limits == nil {
-		return fmt.Errorf("idmap %q: a range is LOW-HIGH", line)
+		return r, fmt.Errorf("idmap %q: a range is LOW-HIGH", line)
 	}
 	low, err := strconv.ParseUint(limits[1], 10, 32)
 	high, err2 := strconv.ParseUint(limits[2], 10, 32)
 	if err != nil || err2 != nil || low >= high || low < lowestID {
-		return fmt.Errorf("idmap %q: the range begins at %d or later, and ends after it begins and before 2^32", line, lowestID)
+		return r, fmt.Errorf("idmap %q: the range begins at %d or later, and ends after it begins and before 2^32", line, lowestID)
 	}
-	return nil
+	r.low, r.high = low, high
+	return r, nil
 }
 
 // idmap returns pairs of parameter and value.

@@ -46,8 +46,9 @@ const ProbeShare = "probe"
 // Accounts' and machines' names. A machine's name is also an account's in the domain.
 var (
 	localName   = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+	workgroup   = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,13}[A-Za-z0-9_])?$`)
 	netbiosName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,13}[A-Za-z0-9])?$`)
-	domainUser  = regexp.MustCompile(`^@?[A-Za-z0-9][A-Za-z0-9-]{0,14}\\[\pL\pN_.-]([\pL\pN_. -]*[\pL\pN_.-])?$`)
+	domainUser  = regexp.MustCompile(`^@?[A-Za-z0-9_][A-Za-z0-9_-]{0,14}\\[\pL\pN_.-]([\pL\pN_. -]*[\pL\pN_.-])?$`)
 	plainWord   = regexp.MustCompile(`^[A-Za-z0-9_./+-]+$`)
 )
 
@@ -114,10 +115,11 @@ func (s SMB) check() error {
 	if err := checkSMBPath("program for homes", s.HomeProgram[0]); err != nil {
 		return err
 	}
-	for what, name := range map[string]string{"NetBIOS name": s.NetbiosName, "workgroup": s.Workgroup} {
-		if !netbiosName.MatchString(name) {
-			return fmt.Errorf("%s %q: 1 to 15 letters, digits and '-', neither first nor last a '-'", what, name)
-		}
+	if !netbiosName.MatchString(s.NetbiosName) {
+		return fmt.Errorf("NetBIOS name %q: 1 to 15 letters, digits and '-', neither first nor last a '-'", s.NetbiosName)
+	}
+	if err := CheckWorkgroup(s.Workgroup); err != nil {
+		return fmt.Errorf("workgroup %w", err)
 	}
 	if !slices.Contains([]string{"SMB2_10", "SMB3_00", "SMB3_02", "SMB3_11"}, s.MinProtocol) {
 		return fmt.Errorf("lowest protocol %q: give SMB3_11, SMB3_02, SMB3_00 or SMB2_10", s.MinProtocol)
@@ -167,6 +169,25 @@ func (s SMB) checkNames() error {
 		return s.Domain.check()
 	}
 	return nil
+}
+
+// CheckWorkgroup refuses what is not the name of a workgroup or the short name of a domain.
+func CheckWorkgroup(name string) error {
+	if !workgroup.MatchString(name) {
+		return fmt.Errorf("%q: 1 to 15 letters, digits, '-' and '_', neither first nor last a '-'", name)
+	}
+	return nil
+}
+
+// ProbeAccount is the account of health checks.
+const ProbeAccount = "pai-storage-probe"
+
+// CheckShared refuses what cannot be the name of the shared account.
+func CheckShared(name string) error {
+	if strings.EqualFold(name, ProbeAccount) {
+		return fmt.Errorf("%s is the account that health checks use; give the shared account another name", name)
+	}
+	return checkLocalName(name)
 }
 
 // checkSMBPath refuses what Samba or a shell would not read as one path.

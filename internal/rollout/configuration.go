@@ -137,9 +137,20 @@ func secretsOf(secret *corev1.Secret, revision, file string) []string {
 // Push replaces the configuration with files, which are checked first. Base is the revision that they were made from, as [Services.Pull] gave it;
 // "" where there was none. With force, what others changed since is dropped. It returns the new revision.
 func (s *Services) Push(ctx context.Context, files map[string][]byte, base string, force bool) (string, error) {
-	if _, err := clusterconfig.Parse(files); err != nil {
+	cfg, err := clusterconfig.Parse(files)
+	if err != nil {
 		return "", err
 	}
+	if _, faults, err := s.match(ctx, cfg); err != nil {
+		return "", err
+	} else if err := faults.Err(); err != nil {
+		return "", err
+	}
+	return s.push(ctx, files, base, force)
+}
+
+// push is Push for files that are checked.
+func (s *Services) push(ctx context.Context, files map[string][]byte, base string, force bool) (string, error) {
 	now, err := s.Pull(ctx)
 	if err != nil && !errors.Is(err, ErrNoConfiguration) && !force {
 		return "", err

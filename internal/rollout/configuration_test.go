@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,11 @@ func files(password string) map[string][]byte {
 func services(t *testing.T, objects ...runtime.Object) (*Services, func() *corev1.ConfigMap) {
 	t.Helper()
 	client := kubefake.New(objects...)
+	if len(objects) == 0 || !slices.ContainsFunc(objects, func(o runtime.Object) bool { _, is := o.(*corev1.Node); return is }) {
+		if _, err := client.CoreV1().Nodes().Create(t.Context(), node("worker1", nil), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s := &Services{client: client, Note: func(string, string) {}}
 	return s, func() *corev1.ConfigMap {
 		t.Helper()
@@ -48,6 +54,14 @@ func services(t *testing.T, objects ...runtime.Object) (*Services, func() *corev
 		}
 		return m
 	}
+}
+
+func node(name string, labels map[string]string, addresses ...string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	for _, a := range addresses {
+		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
+	}
+	return n
 }
 
 func TestPushAndPull(t *testing.T) {
@@ -241,15 +255,12 @@ func TestDirectory(t *testing.T) {
 }
 
 func TestRolesOfNodes(t *testing.T) {
-	node := func(name string, labels map[string]string) *corev1.Node {
-		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
-	}
 	s, _ := services(t, node("worker1", nil), node("old", map[string]string{"pai-storage": "true", "other": "kept"}))
-	cfg, err := clusterconfig.Parse(files("a-password"))
-	if err != nil {
+	ctx := t.Context()
+	if _, err := s.Push(ctx, files("a-password"), "", true); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.labelNodes(t.Context(), cfg); err != nil {
+	if err := s.Start(ctx, []string{ClusterConfiguration}); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"worker1": "map[pai-storage:true pai-worker:true]", "old": "map[other:kept]"} {
@@ -258,9 +269,77 @@ func TestRolesOfNodes(t *testing.T) {
 			t.Errorf("%s has %v, want %s; %v", name, n.Labels, want, err)
 		}
 	}
-	cfg.Machines = append(cfg.Machines, clusterconfig.Machine{NodeName: "nowhere", Worker: true})
-	if err := s.labelNodes(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "nowhere") {
-		t.Errorf("a machine that is no node: %v", err)
+}
+
+// TestMachinesAndNodes: a machine is the node of its name, in any case, or of its address. One that is none is refused by a push, and by a start
+// before any node is touched.
+func TestMachinesAndNodes(t *testing.T) {
+	ctx := t.Context()
+	others := "  - {hostname: worker2, hostip: 10.0.0.2, pai-worker: true}\n"
+	for name, c := range map[string]struct{ named, more, want string }{
+		"as it is":          {"worker1", others, ""},
+		"in capitals":       {"WORKER1", others, ""},
+		"an address":        {"10.0.0.1", others, ""},
+		"by its hostip":     {"gpu-99", others, ""},
+		"by neither":        {"gpu-99\n    hostip: 10.0.0.99", others, "layout.yaml:4:5: machine gpu-99 of layout.yaml is no node of this cluster"},
+		"a strange address": {"10.9.9.9\n    hostip: 10.0.0.99", others, "there are: worker1, worker2"},
+		"two for one":       {"worker1", "  - {hostname: again, nodename: WORKER1, hostip: 10.0.0.3, pai-worker: true}\n", "machine again is the node worker1, and so is worker1"},
+		"all at once":       {"a\n    hostip: 10.0.0.98", "  - {hostname: b, hostip: 10.0.0.99, pai-worker: true}\n", "machine b of layout.yaml"},
+	} {
+		s, _ := services(t, node("worker1", map[string]string{"pai-storage": "true"}, "10.0.0.1"), node("worker2", nil, "10.0.0.2"))
+		address := "\n    hostip: 10.0.0.1"
+		if strings.Contains(c.named, "hostip") {
+			address = ""
+		}
+		layout := strings.Replace(layoutText, "\n    hostip: 10.0.0.1", "\n    nodename: "+c.named+address, 1) + c.more
+		pushed := files("a-password")
+		pushed["layout.yaml"] = []byte(layout)
+		_, err := s.Push(ctx, pushed, "", true)
+		if c.want == "" {
+			if err == nil {
+				err = s.Start(ctx, []string{ClusterConfiguration})
+			}
+			if n, _ := s.client.CoreV1().Nodes().Get(ctx, "worker1", metav1.GetOptions{}); err != nil || fmt.Sprint(n.Labels) != "map[pai-storage:true pai-worker:true]" {
+				t.Errorf("%s: %v, %v", name, n.Labels, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the push: %v", name, err)
+		}
+		if _, err := s.Pull(ctx); !errors.Is(err, ErrNoConfiguration) {
+			t.Errorf("%s: the refused push is there: %v", name, err)
+		}
+		if _, err := s.push(ctx, pushed, "", true); err != nil {
+			t.Fatal(err)
+		}
+		err = s.Start(ctx, ServiceNames)
+		if n, _ := s.client.CoreV1().Nodes().Get(ctx, "worker1", metav1.GetOptions{}); err == nil || !strings.Contains(err.Error(), c.want) || fmt.Sprint(n.Labels) != "map[pai-storage:true]" {
+			t.Errorf("%s: the start: %v, %v", name, n.Labels, err)
+		}
+	}
+}
+
+// TestClientsThatArePods are refused by a push: by the nodes' ranges, and by the addresses that pods have.
+func TestClientsThatArePods(t *testing.T) {
+	worker := node("worker1", nil, "10.0.0.1")
+	worker.Spec.PodCIDRs = []string{"10.244.1.0/24"}
+	pod := func(name, ip string, host bool) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: corev1.PodSpec{HostNetwork: host}, Status: corev1.PodStatus{PodIP: ip}}
+	}
+	s, _ := services(t, worker, pod("job", "192.168.7.9", false), pod("agent", "10.0.0.1", true))
+	for clients, want := range map[string]string{
+		"[10.0.0.0/24, 192.0.2.7]": "", "[10.244.1.7]": "services-configuration.yaml:3:25: nfs-allowed-clients: 10.244.1.7/32 has addresses of pods (10.244.1.0/24)",
+		"[192.0.2.7, 10.0.0.0/8]": "services-configuration.yaml:3:36: nfs-allowed-clients: 10.0.0.0/8 has", "[192.168.0.0/16]": "(192.168.7.9/32)",
+	} {
+		pushed := files("a-password")
+		pushed["services-configuration.yaml"] = []byte("storage-manager:\n  smbpwd: a-password\n  nfs-allowed-clients: " + clients + "\n")
+		switch _, err := s.Push(t.Context(), pushed, "", true); {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", clients, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %s", clients, err, want)
+		}
 	}
 }
 
@@ -277,7 +356,7 @@ func TestStartSaysWhatIsMissing(t *testing.T) {
 		"no node":    {strings.Replace(layoutText, "hostname: worker1", "hostname: elsewhere", 1), servicesText("a-password"), "elsewhere of layout.yaml is no node"},
 		"no label":   {layoutText, servicesText("a-password"), "paictl service start -n cluster-configuration storage-manager"},
 	} {
-		if _, err := s.Push(ctx, map[string][]byte{"layout.yaml": []byte(c.layout), "services-configuration.yaml": []byte(c.services)}, "", true); err != nil {
+		if _, err := s.push(ctx, map[string][]byte{"layout.yaml": []byte(c.layout), "services-configuration.yaml": []byte(c.services)}, "", true); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Start(ctx, []string{StorageManager}); err == nil || !strings.Contains(err.Error(), c.want) {

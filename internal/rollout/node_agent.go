@@ -30,9 +30,6 @@ func (s *Services) startNodeAgent(ctx context.Context, cfg clusterconfig.Configu
 	if err != nil {
 		return err
 	}
-	if len(workers.Items) == 0 {
-		return fmt.Errorf(`no node has the label of a worker: name workers in layout.yaml with pai-worker: "true", "paictl config push", and "paictl service start -n %s %s"`, ClusterConfiguration, NodeAgent)
-	}
 	s.Note(NodeAgent, "applying")
 	for _, manifest := range [][]byte{deploy.NodeAgentRBAC, deploy.NodeAgentPolicy, deploy.NodeAgentCSIDriver} {
 		if err := kubeapply.Apply(ctx, s.rest, fieldManager, manifest); err != nil {
@@ -63,6 +60,16 @@ func (s *Services) startNodeAgent(ctx context.Context, cfg clusterconfig.Configu
 		return err
 	}
 	return s.waitFor(ctx, NodeAgent, len(workers.Items))
+}
+
+// checkWorkers is what keeps the node agent from being started. With labels, the nodes get theirs first.
+func (p plan) checkWorkers(labels bool) []error {
+	for _, n := range p.nodes {
+		if labels && p.machine[n.Name].Worker || !labels && n.Labels[workerLabel] == "true" {
+			return nil
+		}
+	}
+	return []error{fmt.Errorf(`no node has the label of a worker: name workers in layout.yaml with pai-worker: "true", "paictl config push", and "paictl service start -n %s %s"`, ClusterConfiguration, NodeAgent)}
 }
 
 // silentAfter is how old an agent's report may be: agents report every five minutes at least.

@@ -12,8 +12,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/pai-storage/pai-storage/internal/clusterconfig"
 )
 
 // Services of the project, in the order in which they start.
@@ -72,28 +70,61 @@ func NewServices(config *rest.Config) (*Services, error) {
 
 // Start brings services up with the configuration that the cluster has, and waits until they serve. A service that runs gets what has changed.
 func (s *Services) Start(ctx context.Context, names []string) error {
-	cfg, err := s.configuration(ctx)
+	p, err := s.plan(ctx, names)
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		if err := s.start(ctx, n, cfg); err != nil {
+		if err := s.start(ctx, n, p); err != nil {
 			return fmt.Errorf("%s: %w", n, err)
 		}
 	}
 	return nil
 }
 
-func (s *Services) start(ctx context.Context, name string, cfg clusterconfig.Configuration) error {
+// plan finds out everything that keeps services from being started, before anything is touched.
+func (s *Services) plan(ctx context.Context, names []string) (plan, error) {
+	cfg, err := s.configuration(ctx)
+	if err != nil {
+		return plan{}, err
+	}
+	p, faults, err := s.match(ctx, cfg)
+	if err != nil {
+		return p, err
+	}
+	var all []error
+	labels := slices.Contains(names, ClusterConfiguration) // then all have theirs by the time that they are needed
+	for _, n := range names {
+		var wrong []error
+		switch n {
+		case StorageManager:
+			wrong = p.checkStorage(labels)
+		case NodeAgent:
+			wrong = p.checkWorkers(labels)
+		case ClusterConfiguration, RESTServer:
+		default:
+			wrong = []error{errors.New("no such service")}
+		}
+		for _, err := range wrong {
+			all = append(all, fmt.Errorf("%s: %w", n, err))
+		}
+	}
+	if labels || slices.Contains(names, StorageManager) {
+		all = append([]error{faults.Err()}, all...)
+	}
+	return p, errors.Join(all...)
+}
+
+func (s *Services) start(ctx context.Context, name string, p plan) error {
 	switch name {
 	case ClusterConfiguration:
-		return s.labelNodes(ctx, cfg)
+		return s.labelNodes(ctx, p)
 	case RESTServer:
-		return s.startRESTServer(ctx, cfg)
+		return s.startRESTServer(ctx, p.Configuration)
 	case StorageManager:
-		return s.startStorageManager(ctx, cfg)
+		return s.startStorageManager(ctx, p.Configuration)
 	case NodeAgent:
-		return s.startNodeAgent(ctx, cfg)
+		return s.startNodeAgent(ctx, p.Configuration)
 	}
 	return errors.New("no such service")
 }
@@ -117,6 +148,15 @@ func (s *Services) Refresh(ctx context.Context, names []string) error {
 
 // Stop ends services, the last one first, and waits until their pods are gone. What they keep stays: configuration, passwords, data.
 func (s *Services) Stop(ctx context.Context, names []string) error {
+	var wrong []error
+	for _, n := range names { // whoever may not ask for its pods cannot wait for their end: then nothing is touched
+		if _, err := s.pods(ctx, n); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", n, err))
+		}
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return err
+	}
 	for _, n := range slices.Backward(names) {
 		var err error
 		switch n {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // States of a service.
@@ -87,6 +91,7 @@ func (s *Services) rolesStatus(ctx context.Context) (ServiceStatus, error) {
 
 func (s *Services) workloadStatus(ctx context.Context, name string) (ServiceStatus, error) {
 	status := ServiceStatus{Service: name, State: Stopped}
+	labelled, kept := 0, []string(nil)
 	switch name {
 	case RESTServer:
 		d, err := s.client.AppsV1().Deployments(systemNamespace).Get(ctx, name, metav1.GetOptions{})
@@ -106,6 +111,9 @@ func (s *Services) workloadStatus(ctx context.Context, name string) (ServiceStat
 			return status, err
 		}
 		status.Wanted = int(d.Status.DesiredNumberScheduled)
+		if labelled, kept, err = s.placement(ctx, d); err != nil {
+			return status, err
+		}
 	}
 	pods, err := s.podStatuses(ctx, name)
 	if err != nil {
@@ -130,8 +138,15 @@ func (s *Services) workloadStatus(ctx context.Context, name string) (ServiceStat
 		}
 		reasons = append(reasons, faults...)
 	}
+	reasons = append(reasons, kept...)
 	status.Reason = strings.Join(reasons, "; ")
 	switch {
+	case status.Wanted == 0 && len(kept) > 0:
+		status.State = Degraded
+	case status.Wanted == 0 && labelled > 0:
+		status.State, status.Reason = Starting, "Kubernetes has not looked at it yet"
+	case status.Wanted == 0 && name == RESTServer:
+		status.State, status.Reason = Starting, cmp.Or(status.Reason, "it has no pods yet")
 	case status.Wanted == 0:
 		status.State, status.Reason = Degraded, `no node has the role that it needs; see "paictl service start -n `+ClusterConfiguration+`"`
 	case status.Ready == 0:
@@ -142,6 +157,34 @@ func (s *Services) workloadStatus(ctx context.Context, name string) (ServiceStat
 		status.State = Running
 	}
 	return status, nil
+}
+
+// placement tells how many nodes a service's pods are meant for, and which of these keep them away by a taint.
+func (s *Services) placement(ctx context.Context, d *appsv1.DaemonSet) (labelled int, kept []string, err error) {
+	pod := d.Spec.Template.Spec
+	nodes, err := s.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(pod.NodeSelector).String()})
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, n := range nodes.Items {
+		for _, t := range n.Spec.Taints {
+			// Those of Kubernetes itself come and go, and a DaemonSet's pods tolerate them.
+			if t.Effect == corev1.TaintEffectPreferNoSchedule || strings.HasPrefix(t.Key, "node.kubernetes.io/") || tolerated(pod.Tolerations, t) {
+				continue
+			}
+			kept = append(kept, fmt.Sprintf("%s has the taint %s, which keeps its pods away: \"paictl service start -n %s\" has them tolerate it, or take it away (kubectl taint nodes %s %s:%s-)",
+				n.Name, t.ToString(), d.Name, n.Name, t.Key, t.Effect))
+		}
+	}
+	return len(nodes.Items), kept, nil
+}
+
+// tolerated tells whether pods with these tolerations may run on a node with this taint.
+func tolerated(tolerations []corev1.Toleration, t corev1.Taint) bool {
+	return slices.ContainsFunc(tolerations, func(o corev1.Toleration) bool {
+		exists := o.Operator == corev1.TolerationOpExists
+		return (o.Effect == "" || o.Effect == t.Effect) && (o.Key == t.Key || o.Key == "" && exists) && (exists || o.Value == t.Value)
+	})
 }
 
 // StorageServer is what one storage manager says of itself.

@@ -31,20 +31,11 @@ const (
 // startStorageManager applies the storage manager with the configuration's section and waits for its pods.
 func (s *Services) startStorageManager(ctx context.Context, cfg clusterconfig.Configuration) error {
 	settings := cfg.StorageManager
-	if settings == nil {
-		return errors.New("services-configuration.yaml has no section storage-manager: add it (or take its comment signs away), and \"paictl config push\"")
-	}
 	section, passwords, err := settings.Section()
 	if err != nil {
 		return err
 	}
 	servers := cfg.StorageServers()
-	if len(servers) == 0 {
-		return errors.New(`no machine of layout.yaml has pai-storage: "true"; add it to a worker, and "paictl config push"`)
-	}
-	if err := s.labelled(ctx, servers); err != nil {
-		return err
-	}
 	s.Note(StorageManager, "applying")
 	if err := kubeapply.Apply(ctx, s.rest, fieldManager, deploy.StorageManagerRBAC); err != nil {
 		return err
@@ -126,20 +117,21 @@ func (s *Services) inUse(ctx context.Context, revision string) error {
 	}
 }
 
-// labelled checks that the nodes have the label by which the pods find them.
-func (s *Services) labelled(ctx context.Context, servers []clusterconfig.Machine) error {
-	for _, m := range servers {
-		node, err := s.client.CoreV1().Nodes().Get(ctx, m.NodeName, metav1.GetOptions{})
-		switch {
-		case absent(err):
-			return fmt.Errorf("machine %s of layout.yaml is no node of this cluster: correct its nodename, or join it", m.NodeName)
-		case err != nil:
-			return err
-		case node.Labels["pai-storage"] != "true":
-			return fmt.Errorf("node %s lacks the label of a storage server: start the service %s first (paictl service start -n %s %s)", m.NodeName, ClusterConfiguration, ClusterConfiguration, StorageManager)
+// checkStorage is what keeps the storage manager from being started. With labels, the nodes get theirs first.
+func (p plan) checkStorage(labels bool) (wrong []error) {
+	if p.StorageManager == nil {
+		wrong = append(wrong, errors.New("services-configuration.yaml has no section storage-manager: add it (or take its comment signs away), and \"paictl config push\""))
+	}
+	if len(p.StorageServers()) == 0 {
+		wrong = append(wrong, errors.New(`no machine of layout.yaml has pai-storage: "true"; add it to a worker, and "paictl config push"`))
+	}
+	for _, n := range p.nodes {
+		if p.machine[n.Name].Storage && !labels && n.Labels["pai-storage"] != "true" {
+			wrong = append(wrong, fmt.Errorf("node %s lacks the label of a storage server: start the service %s first (paictl service start -n %s %s)",
+				n.Name, ClusterConfiguration, ClusterConfiguration, StorageManager))
 		}
 	}
-	return nil
+	return wrong
 }
 
 // giveConfiguration writes the section and its passwords, apart from each other.

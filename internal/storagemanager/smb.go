@@ -25,7 +25,7 @@ import (
 )
 
 // probeUser is the account of our own probe. Its password is made anew with each container and known to nobody else.
-const probeUser = "pai-storage-probe"
+const probeUser = fileserver.ProbeAccount
 
 // prepareSMB makes the SMB server's process, which is not started yet.
 func (m *manager) prepareSMB() error {

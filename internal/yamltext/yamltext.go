@@ -5,6 +5,7 @@
 //   - Positions are those of the source, in bytes: the YAML library's own count characters and miss some.
 //   - Errors quote nothing of the source, which may hold secrets.
 //   - No input makes it panic, or recurse without end.
+//   - A byte order mark is no part of a source; what is no UTF-8 is no source, and is not guessed at.
 //
 // Example:
 //
@@ -13,6 +14,7 @@
 package yamltext
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -48,6 +50,36 @@ type File struct {
 	Bodies []ast.Node   // of the documents that are not empty
 }
 
+// byteOrderMark is what some editors begin a UTF-8 file with. It says nothing.
+var byteOrderMark = []byte("\uFEFF")
+
+// Text returns a source without its byte order mark. Its error is a *SyntaxError, for a source that is no UTF-8. Positions, [Spans] included,
+// are those of what it returns.
+func Text(source []byte) ([]byte, error) {
+	text := bytes.TrimPrefix(source, byteOrderMark)
+	if utf16(source) {
+		return nil, &SyntaxError{Message: `the text is in UTF-16, which Notepad calls "Unicode": save it as UTF-8`}
+	}
+	for at := 0; at < len(text); {
+		r, size := utf8.DecodeRune(text[at:])
+		if r == utf8.RuneError && size == 1 {
+			line := text[bytes.LastIndexByte(text[:at], '\n')+1 : at]
+			return nil, &SyntaxError{1 + bytes.Count(text[:at], []byte("\n")), utf8.RuneCount(line) + 1, "a character that is not in UTF-8: save the text as UTF-8"}
+		}
+		at += size
+	}
+	return text, nil
+}
+
+// utf16 tells whether a source is in UTF-16: by its mark, or because every other byte of its beginning is zero.
+func utf16(source []byte) bool {
+	if len(source) < 2 {
+		return false
+	}
+	first, second := source[0], source[1]
+	return first == 0xFF && second == 0xFE || first == 0xFE && second == 0xFF || (first == 0) != (second == 0)
+}
+
 // Parse reads a source. Its error is a *SyntaxError or ErrTooDeep.
 func Parse(source []byte, options ...parser.Option) (file *File, err error) {
 	defer func() { // the YAML library panics on some input that is none
@@ -55,6 +87,9 @@ func Parse(source []byte, options ...parser.Option) (file *File, err error) {
 			file, err = nil, &SyntaxError{Message: "not YAML"}
 		}
 	}()
+	if source, err = Text(source); err != nil {
+		return nil, err
+	}
 	if tooDeep(source) {
 		return nil, ErrTooDeep
 	}

@@ -1,0 +1,54 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pai-storage/pai-storage/deploy"
+)
+
+// TestStatusWithoutPods: a status says whether a role or a taint is why a service has no pod.
+func TestStatusWithoutPods(t *testing.T) {
+	gpu := corev1.Taint{Key: "nvidia.com/gpu", Value: "present", Effect: corev1.TaintEffectNoSchedule}
+	cordoned := corev1.Taint{Key: "node.kubernetes.io/unschedulable", Effect: corev1.TaintEffectNoSchedule}
+	for name, c := range map[string]struct {
+		labels      map[string]string
+		taints      []corev1.Taint
+		tolerations []corev1.Toleration
+		state, want string
+	}{
+		"no role":           {nil, []corev1.Taint{gpu}, nil, Degraded, "no node has the role"},
+		"a taint":           {map[string]string{"pai-storage": "true"}, []corev1.Taint{gpu}, nil, Degraded, "worker1 has the taint nvidia.com/gpu=present:NoSchedule"},
+		"another value":     {map[string]string{"pai-storage": "true"}, []corev1.Taint{gpu}, []corev1.Toleration{{Key: gpu.Key, Value: "absent"}}, Degraded, "kubectl taint nodes worker1 nvidia.com/gpu:NoSchedule-"},
+		"a tolerated taint": {map[string]string{"pai-storage": "true"}, []corev1.Taint{gpu, cordoned}, []corev1.Toleration{{Operator: corev1.TolerationOpExists}}, Starting, "not looked at it yet"},
+		"its value":         {map[string]string{"pai-storage": "true"}, []corev1.Taint{gpu}, []corev1.Toleration{{Key: gpu.Key, Value: "present"}}, Starting, "not looked at it yet"},
+	} {
+		d := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: StorageManager}}
+		d.Spec.Template.Spec.NodeSelector, d.Spec.Template.Spec.Tolerations = map[string]string{"pai-storage": "true"}, c.tolerations
+		s, _ := services(t, d, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker1", Labels: c.labels}, Spec: corev1.NodeSpec{Taints: c.taints}})
+		list, err := s.Status(t.Context(), []string{StorageManager})
+		if err != nil || list[0].State != c.state || !strings.Contains(list[0].Reason, c.want) {
+			t.Errorf("%s: %+v, %v", name, list, err)
+		}
+	}
+}
+
+// TestTaintsOfNodes: layout.yaml says where the services for nodes run, whatever these are tainted with.
+func TestTaintsOfNodes(t *testing.T) {
+	for name, manifest := range map[string][]byte{StorageManager: deploy.StorageManager, NodeAgent: deploy.NodeAgent} {
+		var d appsv1.DaemonSet
+		if err := yaml.Unmarshal(manifest, &d); err != nil || d.Kind != "DaemonSet" {
+			t.Fatalf("%s: %s, %v", name, d.Kind, err)
+		}
+		for _, effect := range []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute} {
+			if !tolerated(d.Spec.Template.Spec.Tolerations, corev1.Taint{Key: "anything", Value: "at-all", Effect: effect}) {
+				t.Errorf("%s does not tolerate %s", name, effect)
+			}
+		}
+	}
+}
