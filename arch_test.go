@@ -35,6 +35,7 @@ var allowed = map[string]map[string]string{
 		"internal/clusterconfig": "files that are checked without a cluster",
 		"internal/rollout":       "what is done with a kubeconfig: configuration and services",
 		"internal/term":          "tables and progress",
+		"internal/yamltext":      "files of people, from every editor",
 	},
 	"internal/daemon": {
 		"":                    "the services' contracts",
@@ -44,6 +45,7 @@ var allowed = map[string]map[string]string{
 		"internal/peer":       "wiring: whose word counts for where a request came from",
 		"internal/portal":     "wiring: the pages",
 		"internal/rest":       "wiring: the API",
+		"internal/yamltext":   "files of people, from every editor",
 	},
 	"internal/rest": {
 		"":                 "the services' contracts",
@@ -111,7 +113,10 @@ var allowed = map[string]map[string]string{
 		"internal/buildcache": "built once",
 		"internal/proc":       "runs Debian's tools",
 	},
-	"internal/clusterconfig": {"internal/yamltext": "where in the source things stand"},
+	"internal/clusterconfig": {
+		"internal/fileserver": "the file servers' rules for what is given to them",
+		"internal/yamltext":   "where in the source things stand",
+	},
 	"internal/rollout": {
 		"":                       "which types of storages a worker lacks something for",
 		"deploy":                 "the services' manifests",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -45,7 +46,7 @@ type Group struct {
 type ACLs struct {
 	Admin           bool
 	VirtualClusters []string
-	StorageConfigs  []StorageName // the first one is a default storage of the members
+	StorageConfigs  []StorageName // the first one that exists is a default storage of the members
 }
 
 // ACLs reads what the group grants. Whatever is absent or of the wrong type grants nothing.
@@ -80,7 +81,8 @@ type GroupChange struct {
 	Version      string         // when not "", the change holds for this version of the group only
 }
 
-// Apply returns the group as change c makes it, and leaves g as it is. InvalidParametersError names every fault of the result's acls.
+// Apply returns the group as change c makes it, and leaves g as it is. InvalidParametersError names every fault of the result's acls that
+// g does not have already: records of old may have some, and whoever changes a description is not asked to mend them.
 func (g Group) Apply(c GroupChange) (Group, error) {
 	out := Group{Name: g.Name, Version: g.Version}
 	if c.Patch {
@@ -95,7 +97,7 @@ func (g Group) Apply(c GroupChange) (Group, error) {
 	if c.ExternalName != nil {
 		out.ExternalName = *c.ExternalName
 	}
-	if err := out.checkACLs(); err != nil {
+	if err := out.checkACLs(g); err != nil {
 		return out, err
 	}
 	if g.Name == AdminGroup && g.ACLs().Admin && !out.ACLs().Admin {
@@ -163,23 +165,25 @@ func merge(old, change map[string]any) map[string]any {
 	return out
 }
 
-func (g Group) checkACLs() error {
+// checkACLs judges what is in the acls and was not before.
+func (g Group) checkACLs(before Group) error {
 	value, given := g.Extension["acls"]
-	if !given {
+	if !given || reflect.DeepEqual(value, before.Extension["acls"]) {
 		return nil
 	}
+	old, _ := before.Extension["acls"].(map[string]any)
 	acls, ok := value.(map[string]any)
 	if !ok {
 		return Errorf(InvalidParametersError, "extension.acls: expected an object")
 	}
 	var faults []string
 	if v, given := acls["admin"]; given {
-		if _, ok := v.(bool); !ok {
+		if _, ok := v.(bool); !ok && !reflect.DeepEqual(v, old["admin"]) {
 			faults = append(faults, "extension.acls.admin: expected true or false")
 		}
 	}
 	for _, key := range []string{"virtualClusters", "storageConfigs"} {
-		faults = append(faults, checkStrings(acls, key)...)
+		faults = append(faults, checkStrings(acls, old, key)...)
 	}
 	if len(faults) > 0 {
 		return Errorf(InvalidParametersError, "%s", strings.Join(faults, "; "))
@@ -187,17 +191,21 @@ func (g Group) checkACLs() error {
 	return nil
 }
 
-func checkStrings(acls map[string]any, key string) []string {
+func checkStrings(acls, before map[string]any, key string) []string {
 	value, given := acls[key]
-	if !given {
+	if !given || reflect.DeepEqual(value, before[key]) {
 		return nil
 	}
+	known, _ := before[key].([]any)
 	list, ok := value.([]any)
 	if !ok {
 		return []string{"extension.acls." + key + ": expected a list of names"}
 	}
 	var faults []string
 	for i, item := range list {
+		if slices.ContainsFunc(known, func(old any) bool { return reflect.DeepEqual(item, old) }) {
+			continue
+		}
 		s, ok := item.(string)
 		if !ok || s == "" {
 			faults = append(faults, fmt.Sprintf("extension.acls.%s[%d]: expected a name", key, i))
@@ -217,8 +225,20 @@ func checkStrings(acls map[string]any, key string) []string {
 type Grants struct {
 	Admin           bool
 	VirtualClusters []string
-	Storages        []StorageName // every storage the user may mount, in the order of the groups
-	Defaults        []StorageName // those that `storages: []` means
+	Storages        []StorageName   // every storage the user may mount, in the order of the groups
+	Defaults        [][]StorageName // the storages of each group: the first that exists is one that `storages: []` means
+}
+
+// DefaultsAmong are the storages that `storages: []` means: of each group the first that exists. Groups may have the names of others that
+// are gone, or never were.
+func (g Grants) DefaultsAmong(exists func(StorageName) bool) []StorageName {
+	var out []StorageName
+	for _, storages := range g.Defaults {
+		if at := slices.IndexFunc(storages, exists); at >= 0 {
+			out = appendNew(out, storages[at])
+		}
+	}
+	return out
 }
 
 // GrantsOf adds up what the groups grant.
@@ -230,7 +250,7 @@ func GrantsOf(groups []Group) Grants {
 		out.VirtualClusters = appendNew(out.VirtualClusters, acls.VirtualClusters...)
 		out.Storages = appendNew(out.Storages, acls.StorageConfigs...)
 		if len(acls.StorageConfigs) > 0 {
-			out.Defaults = appendNew(out.Defaults, acls.StorageConfigs[0])
+			out.Defaults = append(out.Defaults, acls.StorageConfigs)
 		}
 	}
 	return out

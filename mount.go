@@ -9,13 +9,13 @@ import (
 
 // MountsFor works out what a job of the user mounts where. The storages map holds every storage that exists.
 //
-// A storage that does not exist or is not among the grants refuses the job, and so do mount paths that clash or that lie where a
+// A storage that does not exist, is not among the grants, or is refused whoever asks refuses the job, and so do mount paths that clash or that lie where a
 // container keeps its own system. All faults are named at once. A personal storage is mounted with the user's name as the sub path.
 func MountsFor(user UserName, want StorageRequest, grants Grants, storages map[StorageName]Storage) ([]Mount, error) {
 	wanted := want.Wanted
 	if want.Defaults {
 		wanted = nil
-		for _, name := range grants.Defaults {
+		for _, name := range grants.DefaultsAmong(func(name StorageName) bool { _, ok := storages[name]; return ok }) {
 			wanted = append(wanted, WantedStorage{Name: name})
 		}
 	}
@@ -50,20 +50,26 @@ func MountTypes(mounts []Mount, storages map[StorageName]Storage) []StorageType 
 // checkWanted refuses storages that are not there or not granted. The answer for one that exists but was not granted wins, because it
 // tells the user whom to ask.
 func checkWanted(user UserName, wanted []WantedStorage, grants Grants, storages map[StorageName]Storage) error {
-	var missing, forbidden []string
+	var missing, forbidden, refused []string
 	for _, w := range wanted {
-		switch _, exists := storages[w.Name]; {
+		switch s, exists := storages[w.Name]; {
 		case !exists:
 			missing = append(missing, string(w.Name))
 		case !grants.MayMount(w.Name):
 			forbidden = append(forbidden, string(w.Name))
+		case s.Refused:
+			refused = append(refused, fmt.Sprintf("Storage %s cannot be used: %s. ", w.Name, s.Reason))
 		}
 	}
 	hint, code := usable(grants, storages), " ["+RefusedStorageDenied+"]"
-	if len(forbidden) == 0 {
+	switch {
+	case len(forbidden) > 0:
+	case len(missing) == 0:
+		code = "" // the reasons of what is refused have their own
+	default:
 		code = " [" + RefusedStorageUnknown + "]"
 	}
-	hint += code
+	hint = strings.Join(refused, "") + hint + code
 	switch {
 	case len(forbidden) > 0 && len(missing) > 0:
 		return Errorf(ForbiddenUserError, "User %s is not allowed to access %s, and %s is not found. %s",
@@ -72,6 +78,8 @@ func checkWanted(user UserName, wanted []WantedStorage, grants Grants, storages 
 		return Errorf(ForbiddenUserError, "User %s is not allowed to access %s. %s", user, strings.Join(forbidden, ", "), hint)
 	case len(missing) > 0:
 		return Errorf(NoStorageError, "Storage %s is not found. %s", strings.Join(missing, ", "), hint)
+	case len(refused) > 0:
+		return Errorf(NoStorageError, "%s", hint)
 	}
 	return nil
 }
@@ -79,7 +87,7 @@ func checkWanted(user UserName, wanted []WantedStorage, grants Grants, storages 
 func usable(grants Grants, storages map[StorageName]Storage) string {
 	var names []string
 	for _, name := range grants.Storages {
-		if _, exists := storages[name]; exists {
+		if s, exists := storages[name]; exists && !s.Refused {
 			names = append(names, string(name))
 		}
 	}

@@ -39,8 +39,10 @@ func TestMountsFor(t *testing.T) {
 		"personal": {Name: "personal"},
 		"ro":       {Name: "ro", Share: true, ReadOnly: true},
 		"secret":   {Name: "secret", Share: true},
+		"misled":   {Name: "misled", Bound: true, Refused: true, Reason: "its label is wrong [STO-114]"},
+		"hidden":   {Name: "hidden", Bound: true, Refused: true, Reason: "nobody's business"},
 	}
-	grants := pai.Grants{Storages: []pai.StorageName{"nfs", "personal", "ro"}, Defaults: []pai.StorageName{"personal", "ro"}}
+	grants := pai.Grants{Storages: []pai.StorageName{"nfs", "personal", "ro", "misled"}, Defaults: [][]pai.StorageName{{"GONE", "personal"}, {"ro", "nfs"}, {"gone"}, {"personal"}}}
 	want := func(list ...pai.WantedStorage) pai.StorageRequest { return pai.StorageRequest{Wanted: list} }
 	for _, c := range []struct {
 		name    string
@@ -56,6 +58,12 @@ func TestMountsFor(t *testing.T) {
 		{"not granted", want(pai.WantedStorage{Name: "secret"}), nil, pai.ForbiddenUserError, "not allowed to access secret. You may use: nfs, personal, ro;"},
 		{"absent", want(pai.WantedStorage{Name: "gone"}), nil, pai.NoStorageError, "Storage gone is not found. You may use"},
 		{"both", want(pai.WantedStorage{Name: "gone"}, pai.WantedStorage{Name: "secret"}), nil, pai.ForbiddenUserError, "and gone is not found"},
+		{"refused", want(pai.WantedStorage{Name: "nfs"}, pai.WantedStorage{Name: "misled"}), nil, pai.NoStorageError,
+			"Storage misled cannot be used: its label is wrong [STO-114]. You may use: nfs, personal, ro;"},
+		{"refused and not granted", want(pai.WantedStorage{Name: "misled"}, pai.WantedStorage{Name: "hidden"}), nil, pai.ForbiddenUserError,
+			"not allowed to access hidden. Storage misled cannot be used: its label is wrong [STO-114]. You may use"},
+		{"refused and absent", want(pai.WantedStorage{Name: "misled"}, pai.WantedStorage{Name: "gone"}), nil, pai.NoStorageError,
+			"Storage gone is not found. Storage misled cannot be used"},
 		{"twice", want(pai.WantedStorage{Name: "nfs", MountPath: "/a"}, pai.WantedStorage{Name: "nfs", MountPath: "/b"}), nil, pai.InvalidParametersError, "mounted twice"},
 		{"equal", want(pai.WantedStorage{Name: "nfs", MountPath: "/a"}, pai.WantedStorage{Name: "ro", MountPath: "/a/"}), nil, pai.InvalidParametersError, "clash"},
 		{"nested", want(pai.WantedStorage{Name: "nfs", MountPath: "/a/b"}, pai.WantedStorage{Name: "ro", MountPath: "/a"}), nil, pai.InvalidParametersError, "clash"},
@@ -93,7 +101,7 @@ func TestGrantsOf(t *testing.T) {
 		return pai.Group{Extension: map[string]any{"acls": map[string]any{"admin": admin, "virtualClusters": []any{"default"}, "storageConfigs": storages}}}
 	}
 	got := pai.GrantsOf([]pai.Group{group(false, "a", "b"), group(true), group(false, "b", "c"), {}, {Extension: map[string]any{"acls": "damaged"}}})
-	want := pai.Grants{Admin: true, VirtualClusters: []string{"default"}, Storages: []pai.StorageName{"a", "b", "c"}, Defaults: []pai.StorageName{"a", "b"}}
+	want := pai.Grants{Admin: true, VirtualClusters: []string{"default"}, Storages: []pai.StorageName{"a", "b", "c"}, Defaults: [][]pai.StorageName{{"a", "b"}, {"b", "c"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -104,6 +112,50 @@ func TestApplyLeavesTheGroupAsItIs(t *testing.T) {
 	_, err := before.Apply(pai.GroupChange{Patch: true, Extension: map[string]any{"acls": map[string]any{"admin": nil}, "deep": map[string]any{"x": map[string]any{"z": 2}}}})
 	if err != nil || !before.ACLs().Admin || len(before.Extension["deep"].(map[string]any)["x"].(map[string]any)) != 1 {
 		t.Errorf("got %v, %v", before, err)
+	}
+}
+
+// TestApplyJudgesWhatChanges: what older days left behind in a record is in nobody's way, can be taken away, and is never added.
+func TestApplyJudgesWhatChanges(t *testing.T) {
+	acls := func(pairs ...any) map[string]any {
+		out := map[string]any{}
+		for i := 0; i < len(pairs); i += 2 {
+			out[pairs[i].(string)] = pairs[i+1]
+		}
+		return map[string]any{"acls": out}
+	}
+	old := pai.Group{Name: "g", Extension: acls("admin", "no", "virtualClusters", "default", "storageConfigs", []any{"TEAM_NFS", "nfs-storage", 7.0})}
+	text := "new"
+	for name, c := range map[string]struct {
+		before pai.Group
+		change pai.GroupChange
+		fault  string
+	}{
+		"description":         {old, pai.GroupChange{Patch: true, Description: &text}, ""},
+		"all of it, the same": {old, pai.GroupChange{Description: &text, Extension: acls("admin", "no", "virtualClusters", "default", "storageConfigs", []any{"TEAM_NFS", "nfs-storage", 7.0})}, ""},
+		"another order":       {old, pai.GroupChange{Patch: true, Extension: acls("storageConfigs", []any{"nfs-storage", "TEAM_NFS"})}, ""},
+		"one more":            {old, pai.GroupChange{Patch: true, Extension: acls("storageConfigs", []any{"TEAM_NFS", "nfs-storage", "home"})}, ""},
+		"taken away":          {old, pai.GroupChange{Patch: true, Extension: acls("storageConfigs", []any{"nfs-storage"})}, ""},
+		"acls of no kind":     {pai.Group{Extension: map[string]any{"acls": "damaged"}}, pai.GroupChange{Patch: true, Description: &text}, ""},
+		"another dead name":   {old, pai.GroupChange{Patch: true, Extension: acls("storageConfigs", []any{"TEAM_NFS", "TEAM_SMB"})}, `extension.acls.storageConfigs[1]: "TEAM_SMB" cannot be the name of a storage`},
+		"no name":             {old, pai.GroupChange{Patch: true, Extension: acls("storageConfigs", []any{8.0})}, "extension.acls.storageConfigs[0]: expected a name"},
+		"admin":               {old, pai.GroupChange{Patch: true, Extension: acls("admin", "yes")}, "extension.acls.admin: expected true or false"},
+		"virtual clusters":    {old, pai.GroupChange{Patch: true, Extension: acls("virtualClusters", "other")}, "extension.acls.virtualClusters: expected a list"},
+		"in a new group":      {pai.Group{}, pai.GroupChange{Patch: true, Extension: acls("storageConfigs", []any{"TEAM_NFS"})}, "cannot be the name of a storage"},
+	} {
+		after, err := c.before.Apply(c.change)
+		if c.fault != "" {
+			if pai.CodeOf(err) != pai.InvalidParametersError || !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%s: got %v", name, err)
+			}
+			continue
+		}
+		if err != nil || c.change.Description != nil && after.Description != text {
+			t.Errorf("%s: got %+v, %v", name, after, err)
+		}
+	}
+	if g, changed := old.Revoked("TEAM_NFS"); !changed || len(g.ACLs().StorageConfigs) != 1 {
+		t.Errorf("a dead name stays: %v", g.ACLs().StorageConfigs)
 	}
 }
 

@@ -47,9 +47,14 @@ type Storage struct {
 	SecretName   string // the Kubernetes Secret that nodes mount it with, if any
 	MountOptions []string
 	Bound        bool
-	Reason       string // why it is not bound
+	BindsWithJob bool   // not bound, and nothing is wrong: Kubernetes binds a volume with the first job that mounts it
+	Refused      bool   // jobs with it are refused, until an administrator mends what Reason says
+	Reason       string // why it cannot be used; "" when it can
 	Default      bool   // one of the asking user's default storages; the guard sets it
 }
+
+// Usable tells whether jobs can mount the storage.
+func (s Storage) Usable() bool { return (s.Bound || s.BindsWithJob) && !s.Refused }
 
 // StorageOverview is a storage as administrators see it.
 type StorageOverview struct {
@@ -79,8 +84,8 @@ type RemovedStorage struct {
 
 // StorageService finds, declares and removes storages.
 type StorageService interface {
-	// Storages lists, sorted by name, the bound storages that the caller's groups were granted; an administrator gets every storage,
-	// those that are not bound included. UnauthorizedUserError when nobody is signed in.
+	// Storages lists, sorted by name, the usable storages that the caller's groups were granted; an administrator gets every storage,
+	// those that cannot be used included. UnauthorizedUserError when nobody is signed in.
 	Storages(ctx context.Context) ([]Storage, error)
 
 	// Storage finds one. NoStorageError when there is none of that name, ForbiddenUserError when the caller may not see it,

@@ -21,10 +21,19 @@ func (g *guard) Storages(ctx context.Context) ([]pai.Storage, error) {
 		return g.granted(ctx, m)
 	}
 	all, err := g.next.Storages.Storages(ctx)
+	defaults := g.defaults(ctx, m.grants)
 	for i := range all {
-		all[i].Default = slices.Contains(m.grants.Defaults, all[i].Name)
+		all[i].Default = slices.Contains(defaults, all[i].Name)
 	}
 	return all, err
+}
+
+// defaults are the storages that an empty list in a job means.
+func (g *guard) defaults(ctx context.Context, grants pai.Grants) []pai.StorageName {
+	return grants.DefaultsAmong(func(name pai.StorageName) bool {
+		_, err := g.next.Storages.Storage(ctx, name)
+		return pai.CodeOf(err) != pai.NoStorageError
+	})
 }
 
 // granted are the usable storages among those granted. They are looked up one by one, because the cluster may have a thousand others, and
@@ -34,6 +43,7 @@ func (g *guard) granted(ctx context.Context, m *memberships) ([]pai.Storage, err
 	if known := m.storages.Load(); known != nil && known.generation == generation {
 		return slices.Clone(known.list), nil
 	}
+	defaults := g.defaults(ctx, m.grants)
 	visible := make([]pai.Storage, 0, len(m.grants.Storages))
 	for _, name := range slices.Sorted(slices.Values(m.grants.Storages)) {
 		s, err := g.next.Storages.Storage(ctx, name)
@@ -42,8 +52,8 @@ func (g *guard) granted(ctx context.Context, m *memberships) ([]pai.Storage, err
 			continue
 		case err != nil:
 			return nil, err
-		case s.Bound:
-			s.Default = slices.Contains(m.grants.Defaults, name)
+		case s.Usable():
+			s.Default = slices.Contains(defaults, name)
 			visible = append(visible, s)
 		}
 	}
@@ -68,10 +78,10 @@ func (g *guard) Storage(ctx context.Context, name pai.StorageName) (pai.Storage,
 	case grants.Admin:
 	case !grants.MayMount(name):
 		return pai.Storage{}, pai.Errorf(pai.ForbiddenUserError, "User %s is not allowed to access %s.", caller.User, name)
-	case !s.Bound:
+	case !s.Usable():
 		return pai.Storage{}, pai.Errorf(pai.NoStorageError, "Storage %s is not found: %s.", name, s.Reason)
 	}
-	s.Default = slices.Contains(grants.Defaults, name)
+	s.Default = slices.Contains(g.defaults(ctx, grants), name)
 	return s, nil
 }
 
@@ -88,8 +98,9 @@ func (g *guard) AllStorages(ctx context.Context) ([]pai.StorageOverview, error) 
 		return nil, err
 	}
 	all, err := g.next.Storages.AllStorages(ctx)
+	defaults := g.defaults(ctx, grants)
 	for i := range all {
-		all[i].Default = slices.Contains(grants.Defaults, all[i].Name)
+		all[i].Default = slices.Contains(defaults, all[i].Name)
 	}
 	return all, err
 }

@@ -34,7 +34,7 @@ func runGroupList(ctx context.Context, s *Streams, cmd *cobra.Command) error {
 		var rows [][]string
 		for _, g := range list {
 			acls := g.ACLs()
-			rows = append(rows, []string{g.Groupname, yes(acls.Admin), strings.Join(acls.VirtualClusters, ", "), joinNames(acls.StorageConfigs), g.Description})
+			rows = append(rows, []string{g.Groupname, yes(acls.Admin), strings.Join(acls.VirtualClusters, ", "), storageNamesText(acls.StorageConfigs), g.Description})
 		}
 		return term.Table(s.Out, []string{"NAME", "ADMIN", "VIRTUAL CLUSTERS", "STORAGES", "DESCRIPTION"}, rows)
 	})

@@ -55,7 +55,7 @@ func printGroup(s *Streams, g client.Group, members []client.Member) error {
 	rows := [][]string{
 		{"name", g.Groupname}, {"description", g.Description}, {"external name", g.ExternalName},
 		{"administrators", yes(acls.Admin)}, {"virtual clusters", strings.Join(acls.VirtualClusters, ", ")},
-		{"storages", joinNames(acls.StorageConfigs)},
+		{"storages", storageNamesText(acls.StorageConfigs)},
 	}
 	if len(members) > 0 {
 		var names []string
@@ -67,10 +67,15 @@ func printGroup(s *Streams, g client.Group, members []client.Member) error {
 	return term.Table(s.Out, nil, rows)
 }
 
-func joinNames(names []pai.StorageName) string {
+// storageNamesText lists what a group was granted. What cannot be the name of a storage is of older days, and grants nothing.
+func storageNamesText(names []pai.StorageName) string {
 	var out []string
 	for _, n := range names {
-		out = append(out, string(n))
+		text := string(n)
+		if _, err := pai.ParseStorageName(text); err != nil {
+			text += " (dead: no storage can have this name)"
+		}
+		out = append(out, text)
 	}
 	return strings.Join(out, ", ")
 }

@@ -69,7 +69,7 @@ func printFindingAs(w io.Writer, title string, f client.Finding) error {
 	if _, err := fmt.Fprintf(w, "\n%s\n", term.Plain(title)); err != nil {
 		return err
 	}
-	rows := [][]string{{"to do", f.Fix}, {"by", fixers[f.Who]}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")}, {"since", since(f.Since)}}
+	rows := [][]string{{"to do", f.Fix}, {"by", fixerOf(f, time.Now())}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")}, {"since", since(f.Since)}}
 	name := "evidence"
 	for line := range strings.Lines(strings.TrimSpace(f.Evidence)) {
 		rows = append(rows, []string{name, strings.TrimRight(line, "\r\n")})
@@ -89,6 +89,14 @@ var fixers = map[pai.Fixer]string{
 	pai.FixedByUser:          "you, or whoever owns the job",
 	pai.FixedByAdministrator: "an administrator",
 	pai.FixedByWaiting:       "nobody: it passes with time",
+}
+
+// fixerOf says who can mend what was found. What has not passed within a minute may not pass at all.
+func fixerOf(f client.Finding, now time.Time) string {
+	if f.Who == pai.FixedByWaiting && f.Since != nil && now.Sub(time.UnixMilli(*f.Since)) > time.Minute {
+		return "nobody, as far as is known; when it lasts, ask an administrator"
+	}
+	return fixers[f.Who]
 }
 
 func since(ms *int64) string {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs what a user could type, in testdata/script, against the true server over an in-memory Kubernetes.
 //
-// Besides the usual commands, scripts have "bind STORAGE", which waits for the claim and binds it, "finish USER JOB CODE", which lets the job's tasks end, "mode 0600 FILE", which checks
+// Besides the usual commands, scripts have "bind STORAGE", which waits for the claim and binds it, "finish USER JOB CODE", which lets the job's tasks end, "label STORAGE KEY=VALUE", which labels its claim, "mode 0600 FILE", which checks
 // permissions, "report NODE ...", which is what a worker's agent says (see [report]), and "token USER FILE", which signs a user in elsewhere.
 func TestScripts(t *testing.T) {
 	runScripts(t, "script", func(tb testing.TB, env *testscript.Env) *servertest.Server { return servertest.Start(tb, nil) })
@@ -74,7 +75,7 @@ func runScripts(t *testing.T, dir string, start func(testing.TB, *testscript.Env
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "bind": bind, "finish": finish, "mode": mode, "report": report, "token": writeToken},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "bind": bind, "finish": finish, "label": label, "mode": mode, "report": report, "token": writeToken},
 	})
 }
 
@@ -172,6 +173,21 @@ func bind(ts *testscript.TestScript, _ bool, args []string) {
 	claim.Status.Phase = corev1.ClaimBound
 	_, err = claims.UpdateStatus(ctx, claim, metav1.UpdateOptions{})
 	ts.Check(err)
+}
+
+// label gives a storage's claim a label, as an administrator does with kubectl, and waits until the server has seen it: label STORAGE KEY=VALUE.
+func label(ts *testscript.TestScript, _ bool, args []string) {
+	s, t := ts.Value("server").(*servertest.Server), ts.Value("test").(testing.TB)
+	ctx := await.Context(t)
+	claims := s.Kube.CoreV1().PersistentVolumeClaims("default")
+	claim, err := claims.Get(ctx, args[0], metav1.GetOptions{})
+	ts.Check(err)
+	key, value, _ := strings.Cut(args[1], "=")
+	claim.Labels = map[string]string{key: value}
+	before := s.Cluster.StoragesGeneration()
+	_, err = claims.Update(ctx, claim, metav1.UpdateOptions{})
+	ts.Check(err)
+	await.Until(t, "the server knows the label", func() bool { return s.Cluster.StoragesGeneration() > before })
 }
 
 // mode checks the permissions of a file: mode 0600 FILE.

@@ -16,6 +16,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 type storageAddOptions struct {
@@ -41,10 +42,12 @@ grant it, wait until it is bound, and, when it is granted to somebody, until eve
 it can. Exit status 1 when a worker cannot: the storage is there all the same.
 
 URL says where it is:
-  nfs://SERVER/PATH                       smb://HOST/SHARE[/DIRECTORY]
+  nfs://SERVER[:PORT]/PATH                smb://HOST[:PORT]/SHARE[/DIRECTORY]
   azblob://ACCOUNT/CONTAINER[/PREFIX]     azfile://ACCOUNT/SHARE
   s3://BUCKET[/PREFIX]                    hostpath:///PATH
   local://NODE[,NODE...]/PATH
+
+An IPv6 address stands in brackets: nfs://[fd00::10]/data. A port becomes the mount option port=.
 
 azblob://CONTAINER and azfile://SHARE are for secrets that have the account's name in them. --endpoint says where an
 object store is that is not the public cloud's, --file-server the same of an Azure File share.
@@ -131,7 +134,7 @@ func (o *storageAddOptions) result(ctx context.Context, cmd *cobra.Command, c *c
 	}
 	err = printResult(o.streams, cmd, value, func() error {
 		_, err := fmt.Fprintf(o.streams.Out, "storage %s is declared: %s, volume %s, %s%s\n",
-			st.Name, st.Type, made.VolumeName, firstOf(st.Reason, "ready"), grantedText(o.grant))
+			st.Name, st.Type, made.VolumeName, stateOf(st), grantedText(o.grant))
 		if err == nil && check {
 			err = checked.print(o.streams.Out, made.Name)
 		}
@@ -191,50 +194,6 @@ func (o *storageAddOptions) complete(args []string) error {
 	return err
 }
 
-// place reads where a storage is.
-func place(text string, d *client.Declaration) error {
-	u, err := url.Parse(text)
-	if err != nil || u.RawQuery != "" || u.Fragment != "" || u.Port() != "" {
-		return errors.New("where the storage is: expected a URL such as nfs://SERVER/PATH; see --help") // it may have a password in it
-	}
-	if u.User != nil {
-		return errors.New("a URL with a user or a password in it would be seen by everybody on this machine: use --secret-from")
-	}
-	if (u.Host == "") != (u.Scheme == "hostpath") {
-		return fmt.Errorf("%q does not say where the storage is; see --help", text)
-	}
-	share := strings.Trim(u.Path, "/")
-	first, below, _ := strings.Cut(share, "/")
-	switch u.Scheme {
-	case "nfs":
-		d.Type, d.Server, d.Path = pai.StorageNFS, strings.Trim(u.Host, "[]"), firstOf(u.Path, "/")
-	case "smb", "cifs":
-		d.Type, d.Address = pai.StorageSamba, "//"+u.Host+"/"+share
-	case "azblob":
-		d.Type, d.AccountName, d.ContainerName, d.Prefix = pai.StorageAzureBlob, u.Host, first, below
-		if share == "" { // the account is in the secret
-			d.AccountName, d.ContainerName = "", u.Host
-		}
-	case "azfile":
-		d.Type, d.AccountName, d.ShareName = pai.StorageAzureFile, u.Host, first
-		if share == "" {
-			d.AccountName, d.ShareName = "", u.Host
-		}
-		if below != "" {
-			return errors.New("azfile://ACCOUNT/SHARE takes no directory: a storage is the whole share")
-		}
-	case "s3":
-		d.Type, d.Bucket, d.Prefix = pai.StorageS3, u.Host, share
-	case "hostpath":
-		d.Type, d.Path = pai.StorageHostPath, u.Path
-	case "local":
-		d.Type, d.Path, d.Nodes = pai.StorageLocal, u.Path, strings.Split(u.Host, ",")
-	default:
-		return fmt.Errorf("%q: choose nfs, smb, azblob, azfile, s3, hostpath or local", u.Scheme+"://")
-	}
-	return nil
-}
-
 // maxSecretFile is far beyond any secret of a storage.
 const maxSecretFile = 64 << 10
 
@@ -250,6 +209,9 @@ func readSecret(s *Streams, file string) (pai.Secret, error) {
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxSecretFile))
+	if err == nil {
+		text, err = yamltext.Text(text)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--secret-from: %w", err)
 	}

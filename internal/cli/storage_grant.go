@@ -38,7 +38,7 @@ A storage that cannot be used yet can be granted; a warning says so.`,
 type grantCall func(context.Context, pai.GroupName, pai.StorageName) (client.Grant, error)
 
 func runStorageGrant(ctx context.Context, s *Streams, cmd *cobra.Command, args []string) error {
-	group, storages, err := grantArguments(args)
+	group, storages, err := grantArguments(args, pai.ParseStorageName)
 	if err != nil {
 		return err
 	}
@@ -53,15 +53,15 @@ func runStorageGrant(ctx context.Context, s *Streams, cmd *cobra.Command, args [
 	return printResult(s, cmd, result, func() error { return printGrants(s, result) })
 }
 
-// grantArguments reads GROUP STORAGE...
-func grantArguments(args []string) (pai.GroupName, []pai.StorageName, error) {
+// grantArguments reads GROUP STORAGE..., and has each storage's name checked.
+func grantArguments(args []string, check func(string) (pai.StorageName, error)) (pai.GroupName, []pai.StorageName, error) {
 	group, err := pai.ParseGroupName(args[0])
 	if err != nil {
 		return "", nil, usageError{err}
 	}
 	var storages []pai.StorageName
 	for _, arg := range args[1:] {
-		st, err := pai.ParseStorageName(arg)
+		st, err := check(arg)
 		if err != nil {
 			return "", nil, usageError{err}
 		}
@@ -95,6 +95,6 @@ func printGrants(s *Streams, r grantResult) error {
 	if len(r.Changed) == 0 {
 		verb = "is as it was and has"
 	}
-	_, err := fmt.Fprintf(s.Out, "group %s %s: %s\n", r.Group, verb, firstOf(joinNames(r.Storages), "no storage"))
+	_, err := fmt.Fprintf(s.Out, "group %s %s: %s\n", r.Group, verb, firstOf(storageNamesText(r.Storages), "no storage"))
 	return err
 }

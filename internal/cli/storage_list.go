@@ -50,7 +50,7 @@ func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Comma
 	return printResult(o.streams, cmd, map[string]any{"storages": list}, func() error {
 		var rows [][]string
 		for _, st := range list {
-			rows = append(rows, []string{st.Name, kindOf(st), yes(st.Default), st.VolumeName, firstOf(st.Reason, "ready")})
+			rows = append(rows, []string{st.Name, kindOf(st), yes(st.Default), st.VolumeName, stateOf(st)})
 		}
 		return term.Table(o.streams.Out, []string{"NAME", "KIND", "DEFAULT", "VOLUME", "STATE"}, rows)
 	})
@@ -65,11 +65,21 @@ func listAllStorages(ctx context.Context, o *storageListOptions, cmd *cobra.Comm
 		var rows [][]string
 		for _, st := range list {
 			rows = append(rows, []string{st.Name, st.Type, kindOf(st.Storage), yes(st.ReadOnly), st.Size, strings.Join(st.Groups, ", "),
-				strconv.Itoa(st.RunningJobs), st.State, st.Reason})
+				strconv.Itoa(st.RunningJobs), st.State, waitsText(st.Storage)})
 		}
 		return term.Table(o.streams.Out, []string{"NAME", "TYPE", "KIND", "READ-ONLY", "SIZE", "GROUPS", "JOBS", "STATE", "REASON"}, rows)
 	})
 }
+
+// waitsText says what a storage waits for, "" when for nothing.
+func waitsText(st client.Storage) string {
+	if st.BindsWithJob {
+		return "binds with the first job"
+	}
+	return st.Reason
+}
+
+func stateOf(st client.Storage) string { return firstOf(waitsText(st), "ready") }
 
 func kindOf(st client.Storage) string {
 	if st.Share {

@@ -37,6 +37,14 @@ terminal you are asked whether to stop them. With --stop-jobs they are stopped a
 	return cmd
 }
 
+// revocable takes every name: groups of older days have some that no storage can have, and which are good for this alone.
+func revocable(name string) (pai.StorageName, error) {
+	if name == "" {
+		return "", errors.New("the name of a storage is empty")
+	}
+	return pai.StorageName(name), nil
+}
+
 // revokeResult is what a revocation did.
 type revokeResult struct {
 	grantResult
@@ -45,7 +53,7 @@ type revokeResult struct {
 }
 
 func runStorageRevoke(ctx context.Context, o *storageRevokeOptions, cmd *cobra.Command, args []string) error {
-	group, storages, err := grantArguments(args)
+	group, storages, err := grantArguments(args, revocable)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func runStorageShow(ctx context.Context, s *Streams, cmd *cobra.Command, arg str
 	return printResult(s, cmd, st, func() error {
 		rows := [][]string{
 			{"name", st.Name}, {"kind", kindOf(st)}, {"default", yes(st.Default)}, {"read-only", yes(st.ReadOnly)},
-			{"state", firstOf(st.Reason, "ready")}, {"volume", st.VolumeName}, {"type", st.Type},
+			{"state", stateOf(st)}, {"volume", st.VolumeName}, {"type", st.Type},
 		}
 		for _, key := range slices.Sorted(maps.Keys(st.Data)) {
 			rows = append(rows, []string{key, st.Data[key]})

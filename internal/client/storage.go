@@ -17,6 +17,8 @@ type Storage struct {
 	Default    bool   `json:"default"`
 	Reason     string `json:"reason,omitempty"`
 
+	BindsWithJob bool `json:"bindsWithFirstJob,omitempty"`
+
 	Type         string            `json:"type,omitempty"`
 	Data         map[string]string `json:"data,omitempty"`
 	ReadOnly     bool              `json:"readOnly,omitempty"`

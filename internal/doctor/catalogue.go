@@ -54,6 +54,22 @@ var (
 		"Wait a few seconds.", nobody)
 	claimProvision = entry("STO-113", "provisioning fails", "The storage class makes volumes by itself, and it fails to make this one.",
 		"See what its provisioner says.", admin)
+	claimShare = entry("STO-114", "label share is neither true nor false", "Whoever wrote the label most likely wants a personal storage, and shared by mistake it would show everybody everything. So nobody sees it, and jobs with it are refused.",
+		"Give the claim the label share: \"false\" for a personal storage, \"true\" or none for a shared one.", admin)
+	claimDevice = entry("STO-115", "raw device", "The storage is a raw device (volumeMode Block), without a file system that jobs could mount. Jobs with it are refused.",
+		"Declare claim and volume anew with volumeMode: Filesystem.", admin)
+	claimVolumeMode = entry("STO-116", "volume mode does not fit", "Of the claim and the volume that comes closest, one is a raw device (volumeMode Block) and one a file system.",
+		"Give both the same volumeMode: Filesystem.", admin)
+	claimStuck = entry("STO-117", "not bound, and nothing is seen in the way", "Claim and volume fit, and Kubernetes has not bound them within a minute.",
+		"See what Kubernetes says (kubectl describe pvc), and whether kube-controller-manager runs.", admin)
+	claimDefaultClass = entry("STO-118", "default storage class", "The claim names no storage class, so that Kubernetes gave it the default one; the volume has none, so they do not come together.",
+		"Declare the claim anew with storageClassName: \"\".", admin)
+	claimVolumeFailed = entry("STO-119", "volume has failed", "Kubernetes could not clean or delete the volume that comes closest, and gives it to nobody.",
+		"See why (kubectl describe pv), and declare it anew.", admin)
+	claimVolumeLeaves = entry("STO-120", "volume is being deleted", "The volume that comes closest was deleted, and goes when nothing keeps it any more.",
+		"Declare another volume.", admin)
+	claimFirstJob = entry("STO-121", "binds with the first job", "The storage class binds a volume with the first job that mounts the storage. Nothing is wrong.",
+		"Submit a job.", nobody)
 )
 
 // The catalogue: workers.

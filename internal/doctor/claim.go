@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	pai "github.com/pai-storage/pai-storage"
@@ -13,6 +14,16 @@ var claimEntries = map[ClaimKind]*Entry{
 	ClaimMissing: claimMissing, ClaimTerminating: claimTerminating, ClaimLost: claimLost, ClaimNoVolume: claimNoVolume,
 	ClaimSelector: claimSelector, ClaimSize: claimSize, ClaimModes: claimModes, ClaimClass: claimClass, ClaimReleased: claimReleased,
 	ClaimTaken: claimTaken, ClaimVolumeMissing: claimVolumeMissing, ClaimSoon: claimSoon,
+	ClaimShare: claimShare, ClaimDevice: claimDevice, ClaimVolumeMode: claimVolumeMode, ClaimStuck: claimStuck, ClaimDefaultClass: claimDefaultClass,
+	ClaimVolumeFailed: claimVolumeFailed, ClaimVolumeLeaves: claimVolumeLeaves, ClaimFirstJob: claimFirstJob,
+}
+
+// Code is that of the catalogue; "" for no fault.
+func (f ClaimFault) Code() string {
+	if e := claimEntries[f.Kind]; e != nil {
+		return e.Code
+	}
+	return ""
 }
 
 // claims is about the storages that are not bound. It tells whether there is one.
@@ -20,18 +31,19 @@ func (d *diagnosis) claims(tasks ...string) bool {
 	found := false
 	for _, s := range d.Storages {
 		e := claimEntries[s.Claim.Kind]
-		if e == nil {
+		said, failed := lastEvent(s.Events, "ProvisioningFailed")
+		if e == nil || (s.Claim.Kind == ClaimFirstJob && !failed) { // the scheduler says what that one waits for
 			continue
 		}
 		found = true
 		f := e.finding("storage "+string(s.Name), claimFix(s), "storage %q cannot be mounted: %s", s.Name, s.Claim.Text)
-		if said, ok := lastEvent(s.Events, "ProvisioningFailed"); ok {
-			f.Evidence = said.Message
+		f.Since = s.Claim.Since
+		if failed {
 			switch {
 			case missingClass.MatchString(said.Message):
 				f = claimClass.finding("storage "+string(s.Name), claimFix(s), "storage %q cannot be mounted: its storage class %s does not exist",
 					s.Name, missingClass.FindStringSubmatch(said.Message)[1])
-			case s.Claim.Kind == ClaimNoVolume || s.Claim.Kind == ClaimClass:
+			case slices.Contains([]ClaimKind{ClaimNoVolume, ClaimClass, ClaimFirstJob}, s.Claim.Kind):
 				f = claimProvision.finding("storage "+string(s.Name), "the evidence is what its provisioner says", "storage %q cannot be mounted: no volume can be made for it", s.Name)
 			}
 			f.Evidence, f.Since = said.Message, said.Last

@@ -152,7 +152,11 @@ func (d *diagnosis) failed(t Task) {
 		d.add(f, t.Name)
 	}
 	if d.Job.State != pai.JobFailed && len(d.found) > before {
-		d.add(retrying.finding("task "+t.Name, "", "task %s is about to be tried again", t.Name), t.Name)
+		f := retrying.finding("task "+t.Name, "", "task %s is about to be tried again", t.Name)
+		if t.Main.Ended != nil {
+			f.Since = t.Main.Ended.At
+		}
+		d.add(f, t.Name)
 	}
 }
 

@@ -149,6 +149,7 @@ func (d *diagnosis) refused(r Role, e Event) {
 
 // Reaction times of Kubernetes, after which silence tells something.
 const (
+	binding   = time.Minute      // of the controller that binds claims to volumes
 	reaction  = 20 * time.Second // of the controllers and the scheduler
 	mounting  = 10 * time.Second // of a worker that mounts what answers
 	endingMax = 45 * time.Second // the 30 seconds of a task, and some more
@@ -164,7 +165,9 @@ func (d *diagnosis) unmade() {
 		d.addRanked(likely, f)
 		return
 	}
-	d.add(newTask.finding(name, "", "job %s was just submitted", d.Job.ID))
+	f := newTask.finding(name, "", "job %s was just submitted", d.Job.ID)
+	f.Since = d.Job.Submitted
+	d.add(f)
 }
 
 // pending is for a task about which nothing else can be said.
@@ -176,10 +179,14 @@ func (d *diagnosis) pending(t Task) {
 			d.addRanked(likely, f, t.Name)
 			return
 		}
-		d.add(newTask.finding("task "+t.Name, "", "task %s was just made, and no worker is chosen yet", t.Name), t.Name)
+		f := newTask.finding("task "+t.Name, "", "task %s was just made, and no worker is chosen yet", t.Name)
+		f.Since = t.Created
+		d.add(f, t.Name)
 		return
 	}
-	d.add(starting.finding("node "+t.Node, "", "node %s prepares the task", t.Node), t.Name)
+	f := starting.finding("node "+t.Node, "", "node %s prepares the task", t.Node)
+	f.Since = t.Bound
+	d.add(f, t.Name)
 }
 
 // secretOption is an option that carries a credential, in what drivers say.

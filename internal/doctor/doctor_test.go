@@ -238,6 +238,12 @@ func TestOnItsWay(t *testing.T) {
 		{"local volume", unplaced("0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity.", func(f *doctor.Facts) { f.Storages[0].HostLocal = true }), "STO-208", ""},
 		{"claim is gone", unplaced(`persistentvolumeclaim "data" not found`, nil), "STO-101", "storage data"},
 		{"unbound", unplaced("pod has unbound immediate PersistentVolumeClaims", nil), "STO-112", "storages"},
+		{"unbound for long", unplaced("pod has unbound immediate PersistentVolumeClaims", func(f *doctor.Facts) { f.Tasks[0].Created = now.Add(-2 * time.Minute) }), "STO-117", "storages"},
+		{"binds with the first job", unplaced("2 Insufficient cpu", func(f *doctor.Facts) { f.Storages[0].Claim = doctor.ClaimFault{Kind: doctor.ClaimFirstJob, Text: "t"} }), "JOB-201", "task role w"},
+		{"cannot be made with the first job", unplaced("2 Insufficient cpu", func(f *doctor.Facts) {
+			f.Storages[0].Claim = doctor.ClaimFault{Kind: doctor.ClaimFirstJob, Text: "t"}
+			f.Storages[0].Events = []doctor.Event{{Reason: "ProvisioningFailed", Message: "no disks left", Last: now}}
+		}), "STO-113", "storage data"},
 		{"claim fault comes first", unplaced("2 Insufficient cpu", func(f *doctor.Facts) { f.Storages[0].Claim = doctor.ClaimFault{Kind: doctor.ClaimSize, Text: "t"} }), "STO-104", "storage data"},
 		{"nobody has looked", unplaced("", nil), "JOB-208", ""},
 		{"no scheduler", unplaced("", func(f *doctor.Facts) { f.Tasks[0].Created = now.Add(-time.Minute) }), "JOB-209", ""},

@@ -109,6 +109,7 @@ type ClaimFault struct {
 	// Object is the volume at fault, if one is.
 	Object string
 	Fix    string // "" for the catalogue's own
+	Since  time.Time
 }
 
 // ClaimKind is a kind of fault of a claim.
@@ -127,7 +128,15 @@ const (
 	ClaimReleased      ClaimKind = "released"
 	ClaimTaken         ClaimKind = "taken"
 	ClaimVolumeMissing ClaimKind = "volume missing"
-	ClaimSoon          ClaimKind = "soon" // Kubernetes is about to bind it
+	ClaimShare         ClaimKind = "share"
+	ClaimDevice        ClaimKind = "device"
+	ClaimVolumeMode    ClaimKind = "volume mode"
+	ClaimStuck         ClaimKind = "stuck" // nothing is in the way that could be seen, and it is not bound
+	ClaimDefaultClass  ClaimKind = "default class"
+	ClaimVolumeFailed  ClaimKind = "volume failed"
+	ClaimVolumeLeaves  ClaimKind = "volume leaves"
+	ClaimFirstJob      ClaimKind = "first job" // no fault: it binds with the first job
+	ClaimSoon          ClaimKind = "soon"      // Kubernetes is about to bind it
 )
 
 // Probe is what a storage's server said when the REST server asked it.

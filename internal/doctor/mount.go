@@ -351,9 +351,11 @@ func serverFix(s Storage) string {
 
 // silence is about a worker that says nothing. It mounts, most likely, and the servers may tell more.
 func (d *diagnosis) silence(t Task) {
-	if _, pulling := lastEvent(t.Events, "Pulling"); pulling {
+	if began, pulling := lastEvent(t.Events, "Pulling"); pulling {
 		if _, pulled := lastEvent(t.Events, "Pulled"); !pulled {
-			d.add(imagePulling.finding("image "+t.Image, "", "node %s pulls image %s", t.Node, t.Image), t.Name)
+			f := imagePulling.finding("image "+t.Image, "", "node %s pulls image %s", t.Node, t.Image)
+			f.Since = began.Last
+			d.add(f, t.Name)
 			return
 		}
 	}

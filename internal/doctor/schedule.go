@@ -29,7 +29,12 @@ func (d *diagnosis) unplaced(t Task) {
 		}
 	}
 	if strings.Contains(t.Unschedulable, "unbound immediate PersistentVolumeClaims") {
-		d.add(evidence(claimSoon.finding("storages", "", "Kubernetes is about to bind the storages of the job"), t), t.Name)
+		f := claimSoon.finding("storages", "", "Kubernetes is about to bind the storages of the job")
+		if d.Now.Sub(t.Created) > binding {
+			f = claimStuck.finding("storages", "an administrator sees what Kubernetes says with: kubectl describe pvc -n NAMESPACE, and whether kube-controller-manager runs",
+				"the scheduler finds that storages of the job are not bound, for more than a minute")
+		}
+		d.add(evidence(f, t), t.Name)
 		return
 	}
 	d.room(t)

@@ -35,7 +35,7 @@ const MaxSize = 256 << 10
 
 // Parse reads one document. Its error is a *pai.Error with the code InvalidParametersError that names every fault.
 func Parse(source []byte) (pai.JobSpec, error) {
-	tokens, root, err := parseYAML(source)
+	source, tokens, root, err := parseYAML(source)
 	if err != nil {
 		return pai.JobSpec{}, err
 	}
@@ -51,23 +51,27 @@ func Parse(source []byte) (pai.JobSpec, error) {
 	return spec, nil
 }
 
-// parseYAML returns the root of the document, and all its tokens, comments included.
-func parseYAML(source []byte) (token.Tokens, ast.Node, error) {
+// parseYAML returns the text of the document, all its tokens, comments included, and its root.
+func parseYAML(source []byte) ([]byte, token.Tokens, ast.Node, error) {
 	if len(source) > MaxSize {
-		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is larger than %d KiB", MaxSize>>10)
+		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is larger than %d KiB", MaxSize>>10)
 	}
-	file, err := yamltext.Parse(source)
+	text, err := yamltext.Text(source)
+	if err != nil {
+		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "%v", err)
+	}
+	file, err := yamltext.Parse(text)
 	switch {
 	case errors.Is(err, yamltext.ErrTooDeep):
-		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is nested too deeply")
+		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is nested too deeply")
 	case err != nil:
-		return nil, nil, pai.Errorf(pai.InvalidParametersError, "%v", err)
+		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "%v", err)
 	case len(file.Bodies) == 0:
-		return nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is empty")
+		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is empty")
 	case len(file.Bodies) > 1:
-		return nil, nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(file.Bodies))
+		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(file.Bodies))
 	}
-	return file.Tokens, file.Bodies[0], nil
+	return text, file.Tokens, file.Bodies[0], nil
 }
 
 // reader walks a document and collects its faults.

@@ -99,7 +99,7 @@ func rolesOf(tokens token.Tokens, secrets []ast.Node) ([]tokenRole, bool) {
 
 // isMasked reads a masked document again: it must have the tokens of its source but for the secrets, and all secrets must be the mask.
 func isMasked(document []byte, source token.Tokens, roles []tokenRole, secrets int) bool {
-	tokens, root, err := parseYAML(document)
+	_, tokens, root, err := parseYAML(document)
 	if err != nil {
 		return false
 	}

@@ -14,7 +14,7 @@ const unmasked = "# top\nsecrets:\n  a: 'one # two' # why\n  b: |\n    three\nna
 // rolesIn reads a document as far as masking needs it.
 func rolesIn(t *testing.T, document string) (token.Tokens, []tokenRole) {
 	t.Helper()
-	tokens, root, err := parseYAML([]byte(document))
+	_, tokens, root, err := parseYAML([]byte(document))
 	if err != nil {
 		t.Fatal(err)
 	}

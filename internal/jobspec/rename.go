@@ -15,6 +15,10 @@ import (
 // Rename returns the document with another job name and everything else as it stands, comments included: one
 // file then serves for many runs, whose names must differ.
 func Rename(document []byte, name pai.JobName) ([]byte, error) {
+	document, err := yamltext.Text(document)
+	if err != nil {
+		return nil, fmt.Errorf("job document: %w", err)
+	}
 	file, err := parser.ParseBytes(document, parser.ParseComments)
 	if err != nil {
 		return nil, fmt.Errorf("job document: %w", yamltext.Syntax(err))

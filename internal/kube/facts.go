@@ -42,7 +42,7 @@ func (c *Cluster) facts(a attempt, j pai.Job, now time.Time) doctor.Facts {
 }
 
 func (c *Cluster) latestPod(a attempt, role string, index int) (taskPod, bool) {
-	tried := tries(a.pods, role, index)
+	tried := a.tries(role, index)
 	if len(tried) == 0 {
 		return taskPod{}, false
 	}
@@ -58,6 +58,9 @@ func (c *Cluster) storageFacts(m specs.KeptMount) doctor.Storage {
 		return s
 	}
 	s.Claim = c.claimFault(cl)
+	if device := c.deviceFault(cl); device.Kind != "" && cl.state != terminating { // the label share does not matter to jobs that there are
+		s.Claim = device
+	}
 	s.Events = c.eventsAbout(string(cl.uid))
 	v, ok := c.volumes.get(cl.volume)
 	if cl.volume == "" || !ok {

@@ -121,7 +121,7 @@ func (c *Cluster) GrantStorage(ctx context.Context, group pai.GroupName, storage
 		return g, nil
 	})
 	out := pai.GrantResult{Group: g, Changed: changed}
-	if !st.Bound {
+	if !st.Usable() {
 		out.Warning = fmt.Sprintf("storage %s cannot be used yet: %s", storage, st.Reason)
 	}
 	return out, err

@@ -350,6 +350,7 @@ func (c *Cluster) followJobs() {
 	}
 	c.claims.notify = func(claim) { c.board.touchAround() }
 	c.volumes.notify = func(volume) { c.board.touchAround() }
+	c.classes.notify = func(storageClass) { c.board.touchAround() }
 	c.drivers.notify = func(drivers) { c.board.touchAround() }
 	c.nodes.notify = func(node) { c.board.touchAround() }
 }

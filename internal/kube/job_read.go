@@ -109,7 +109,7 @@ func (c *Cluster) TaskHistory(_ context.Context, id pai.JobID, number int, role 
 		return pai.TaskHistory{}, pai.NoTask(role, index)
 	}
 	out := pai.TaskHistory{Job: id, Attempt: number, Role: role}
-	tried := tries(a.pods, role, index)
+	tried := a.tries(role, index)
 	for i, p := range tried {
 		t := p.status(index)
 		t.Retries = i

@@ -84,6 +84,7 @@ type Cluster struct {
 	accounts *view[storageAccount]
 	claims   *view[claim]
 	volumes  *view[volume]
+	classes  *view[storageClass]
 	records  *view[record]
 	jobs     *view[roleJob]
 	pods     *view[taskPod]
@@ -138,8 +139,9 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.tokens = newView("token", c.log, parseTokens)
 	c.accounts = newView("storage account", c.log, parseStorageAccount)
 	c.accounts.group = func(a storageAccount) string { return pai.StorageAccountKey(a.User) }
-	c.claims = newView("claim", c.log, parseClaim)
+	c.claims = newView("claim", c.log, c.readClaim)
 	c.volumes = newView("volume", c.log, parseVolume)
+	c.classes = newView("storage class", c.log, parseStorageClass)
 	c.records = newView("job", c.log, parseRecord)
 	c.jobs = newView("role job", c.log, parseRoleJob)
 	c.jobs.group = func(j roleJob) string { return j.key }
@@ -206,6 +208,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
+		{in("", "", "").Storage().V1().StorageClasses().Informer(), c.classes},
 		{slim(c.namespace, "", specs.JobLabel, slimJob).Batch().V1().Jobs().Informer(), c.jobs},
 		{nodes, c.nodes},
 		{pods, c.pods},

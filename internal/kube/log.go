@@ -45,7 +45,7 @@ func (c *Cluster) startedPod(ctx context.Context, r pai.LogRequest) (string, err
 		if err != nil {
 			return "", err
 		}
-		tried := tries(a.pods, role, r.Task)
+		tried := a.tries(role, r.Task)
 		for i := len(tried) - 1; i >= 0; i-- {
 			if tried[i].hasLog() {
 				return tried[i].name, nil

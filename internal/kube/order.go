@@ -217,7 +217,7 @@ func (c *Cluster) keepOrder(ctx context.Context, name string) error {
 // orderFor is what workers are to check of a storage. ok: there is something to check.
 func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storagecheck.Order, ok bool, err error) {
 	cl, known := c.claims.get(string(name))
-	if !known || !cl.bound || cl.state == terminating || !c.held(name) {
+	if !known || !cl.bound || cl.state == terminating || c.refusal(cl).Kind != "" || !c.held(name) {
 		return o, false, nil
 	}
 	v, known := c.volumes.get(cl.volume)

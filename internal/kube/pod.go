@@ -3,7 +3,6 @@ package kube
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -175,15 +174,3 @@ func (t *taskPod) readContainer(s corev1.ContainerStatus) {
 
 // hasLog tells whether there is a log to read.
 func (t taskPod) hasLog() bool { return !t.started.IsZero() || t.exitCode != nil }
-
-// tries sorts the pods of one task, the latest last.
-func tries(pods []taskPod, role string, index int) []taskPod {
-	var out []taskPod
-	for _, p := range pods {
-		if p.role == role && p.index == index {
-			out = append(out, p)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b taskPod) int { return a.created.Compare(b.created) })
-	return out
-}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/doctor"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
@@ -21,10 +24,12 @@ type claim struct {
 	name   pai.StorageName
 	uid    types.UID
 	share  bool
+	misled string // the value of the label share, quoted, when it is neither "true" nor "false"
 	volume string
 	bound  bool
 	expose bool // the administrator wants users to see credentials
 
+	created     time.Time
 	state       string // the phase, or Terminating
 	declaration string // set when it was declared through the API
 	labels      map[string]string
@@ -38,9 +43,11 @@ type wanted struct {
 	class    string
 	size     resource.Quantity
 	modes    []corev1.PersistentVolumeAccessMode
+	device   bool // a raw device, not a file system
 }
 
-// personalLabel on a claim, with the value "false", makes a storage personal.
+// personalLabel on a claim says whether everybody shares the storage: "true", as without the label, or "false" for a personal one. Whoever
+// wrote anything else most likely wants a personal one, so that nobody gets to see the storage until the label is mended.
 const personalLabel = "share"
 
 // exposeAnnotation on a claim, with the value "true", shows what looks like a credential in the volume's description.
@@ -48,6 +55,27 @@ const exposeAnnotation = "pai.storage/expose-credentials"
 
 // terminating is the state of a claim that is gone as soon as nobody mounts it any more.
 const terminating = "Terminating"
+
+// readClaim is parseClaim, and has the log say which storages nobody may use because of what their claims say.
+func (c *Cluster) readClaim(obj any) (claim, error) {
+	cl, err := parseClaim(obj)
+	if fault := c.refusal(cl); err == nil && fault.Kind != "" {
+		c.log.Warn("storage is not usable, and jobs with it are refused", "storage", cl.name, "code", fault.Code(), "cause", fault.Text, "fix", fault.Fix)
+	}
+	return cl, err
+}
+
+// shareOf reads the label share.
+func shareOf(labels map[string]string) (share bool, misled string) {
+	switch value, ok := labels[personalLabel]; {
+	case !ok, value == "true":
+		return true, ""
+	case value == "false":
+		return false, ""
+	default:
+		return false, strconv.Quote(value)
+	}
+}
 
 func parseClaim(obj any) (claim, error) {
 	pvc, ok := obj.(*corev1.PersistentVolumeClaim)
@@ -57,16 +85,17 @@ func parseClaim(obj any) (claim, error) {
 	c := claim{
 		name:        pai.StorageName(pvc.Name),
 		uid:         pvc.UID,
-		share:       pvc.Labels[personalLabel] != "false",
 		volume:      pvc.Spec.VolumeName,
+		created:     pvc.CreationTimestamp.Time,
 		state:       cmp.Or(string(pvc.Status.Phase), string(corev1.ClaimPending)),
 		expose:      pvc.Annotations[exposeAnnotation] == "true",
 		declaration: pvc.Labels[specs.DeclarationLabel],
 		labels:      pvc.Labels,
 		wants: wanted{
-			class: classOf(pvc), size: pvc.Spec.Resources.Requests[corev1.ResourceStorage], modes: pvc.Spec.AccessModes,
+			class: classOf(pvc), size: pvc.Spec.Resources.Requests[corev1.ResourceStorage], modes: pvc.Spec.AccessModes, device: isDevice(pvc.Spec.VolumeMode),
 		},
 	}
+	c.share, c.misled = shareOf(pvc.Labels)
 	c.size = c.wants.size
 	if size, ok := pvc.Status.Capacity[corev1.ResourceStorage]; ok {
 		c.size = size
@@ -98,8 +127,10 @@ func classOf(pvc *corev1.PersistentVolumeClaim) string {
 
 // storage puts a claim and its volume together.
 func (c *Cluster) storage(cl claim) pai.Storage {
+	fault := c.claimFault(cl)
 	s := pai.Storage{
-		Name: cl.name, Share: cl.share, VolumeName: cl.volume, Bound: cl.bound, Reason: c.unboundReason(cl),
+		Name: cl.name, Share: cl.share, VolumeName: cl.volume, Bound: cl.bound, BindsWithJob: fault.Kind == doctor.ClaimFirstJob,
+		Refused: c.refusal(cl).Kind != "", Reason: c.reason(cl, fault),
 		Type: pai.StorageUnknown,
 	}
 	v, ok := c.volumes.get(cl.volume)
@@ -117,7 +148,7 @@ func (c *Cluster) storage(cl claim) pai.Storage {
 
 // StoragesGeneration grows with every change of a storage: what was made of storages holds as long as it is the same before and after.
 func (c *Cluster) StoragesGeneration() uint64 {
-	return c.claims.generation.Load() + c.volumes.generation.Load()
+	return c.claims.generation.Load() + c.volumes.generation.Load() + c.classes.generation.Load()
 }
 
 // Storages lists every storage, bound or not, sorted by name.

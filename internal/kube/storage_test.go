@@ -2,14 +2,17 @@ package kube
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/kubefake"
 )
 
 func flex(driver string, options map[string]string) corev1.PersistentVolumeSource {
@@ -117,7 +120,7 @@ func TestCredentialsAreShownOnRequest(t *testing.T) {
 func TestPersonalAndUnbound(t *testing.T) {
 	personal, shared := boundClaim("a", ""), boundClaim("b", "gone")
 	personal.Labels, personal.Status.Phase = map[string]string{"share": "false"}, corev1.ClaimPending
-	shared.Labels, shared.Status.Phase = map[string]string{"share": "no"}, corev1.ClaimLost
+	shared.Labels, shared.Status.Phase = map[string]string{"share": "true"}, corev1.ClaimLost
 	cluster := started(t, personal, shared)
 	got, err := cluster.Storages(t.Context())
 	if err != nil {
@@ -125,7 +128,7 @@ func TestPersonalAndUnbound(t *testing.T) {
 	}
 	want := []pai.Storage{
 		{Name: "a", Type: pai.StorageUnknown, Data: map[string]string{}, Reason: "no volume is bound to its claim yet: there is no volume"},
-		{Name: "b", Share: true, VolumeName: "gone", Type: pai.StorageUnknown, Data: map[string]string{}, Reason: "its volume gone is gone"},
+		{Name: "b", Share: true, VolumeName: "gone", Type: pai.StorageUnknown, Data: map[string]string{}, Reason: "its volume gone is gone; make a volume of that name again, or declare the storage anew after: kubectl delete pvc b -n default"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -133,4 +136,59 @@ func TestPersonalAndUnbound(t *testing.T) {
 	if _, err := cluster.Storage(t.Context(), "none"); pai.CodeOf(err) != pai.NoStorageError {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestShareLabel: a label that says neither true nor false never shows everybody the whole of what was meant to be personal.
+func TestShareLabel(t *testing.T) {
+	for _, c := range []struct {
+		label          any
+		share, refused bool
+	}{
+		{nil, true, false}, {"true", true, false}, {"false", false, false},
+		{"False", false, true}, {"FALSE", false, true}, {"no", false, true}, {"0", false, true}, {"", false, true}, {"True", false, true}, {"yes", false, true},
+	} {
+		st := boundClaim("st", "st-pv")
+		if value, ok := c.label.(string); ok {
+			st.Labels = map[string]string{"share": value}
+		}
+		var log strings.Builder
+		client := kubefake.New(st, holding("st"), &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "st-pv"},
+			Spec: corev1.PersistentVolumeSpec{PersistentVolumeSource: corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "s", Path: "/"}}}})
+		cluster, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster.claims.put(st.DeepCopy())
+		cluster.volumes.put(mustVolume(t, client, "st-pv"))
+		cluster.groups.put(holding("st"))
+		got, err := cluster.Storage(t.Context(), "st")
+		if err != nil || got.Share != c.share || got.Refused != c.refused || got.Usable() == c.refused || !got.Bound {
+			t.Errorf("%v: got %+v, %v", c.label, got, err)
+		}
+		if _, ordered, err := cluster.orderFor(t.Context(), "st"); ordered == c.refused || err != nil {
+			t.Errorf("%v: workers mount it: %t, %v", c.label, ordered, err)
+		}
+		if !c.refused {
+			if got.Reason != "" || log.Len() > 0 {
+				t.Errorf("%v: %q; the log has %s", c.label, got.Reason, &log)
+			}
+			continue
+		}
+		want := fmt.Sprintf(`the label share of its claim is %q, which is neither "true" nor "false"; for a personal storage: kubectl label pvc st -n default share=false --overwrite [STO-114]`, c.label)
+		if got.Reason != want {
+			t.Errorf("got %q, want %q", got.Reason, want)
+		}
+		if text := log.String(); !strings.Contains(text, "storage=st code=STO-114") {
+			t.Errorf("%v: the log has %s", c.label, text)
+		}
+	}
+}
+
+func mustVolume(t *testing.T, client kubernetes.Interface, name string) *corev1.PersistentVolume {
+	t.Helper()
+	pv, err := client.CoreV1().PersistentVolumes().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pv
 }

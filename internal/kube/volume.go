@@ -35,6 +35,9 @@ type volume struct {
 	name        string
 	uid         types.UID
 	state       string // the phase
+	message     string // why it is in that phase, when Kubernetes says so
+	deleting    bool
+	device      bool // a raw device, not a file system
 	class       string
 	size        resource.Quantity
 	modes       []corev1.PersistentVolumeAccessMode
@@ -61,6 +64,7 @@ func parseVolume(obj any) (volume, error) {
 	v.name, v.uid, v.state, v.created = pv.Name, pv.UID, string(pv.Status.Phase), pv.CreationTimestamp.Time
 	v.class = cmp.Or(pv.Annotations[corev1.BetaStorageClassAnnotation], pv.Spec.StorageClassName)
 	v.size, v.modes, v.labels, v.owner = pv.Spec.Capacity[corev1.ResourceStorage], pv.Spec.AccessModes, pv.Labels, pv.Spec.ClaimRef
+	v.message, v.deleting, v.device = pv.Status.Message, pv.DeletionTimestamp != nil, isDevice(pv.Spec.VolumeMode)
 	v.retained = pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain
 	v.declaration = pv.Labels[specs.DeclarationLabel]
 	v.recipe = recipeOf(pv)

@@ -180,13 +180,16 @@ func (p *Portal) readLog(ctx context.Context, wanted pai.LogRequest) (text strin
 }
 
 // fixer says who can mend what was found.
-func fixer(who pai.Fixer) string {
-	switch who {
+func fixer(f pai.Finding) string {
+	switch f.Who {
 	case pai.FixedByUser:
 		return "The owner of the job can mend this."
 	case pai.FixedByAdministrator:
 		return "An administrator can mend this."
 	case pai.FixedByWaiting:
+		if !f.Since.IsZero() && time.Since(f.Since) > time.Minute { // it may not pass at all
+			return "Nobody has to do anything, as far as is known. When it lasts, ask an administrator."
+		}
 		return "Nobody has to do anything: it passes with time."
 	}
 	return ""

@@ -28,7 +28,7 @@ func (p *Portal) storages(w http.ResponseWriter, r *http.Request) (err error) {
 	}
 	for _, s := range data.Storages {
 		// Administrators see storages that they may not mount; their defaults are theirs for certain.
-		if s.Bound && (s.Default || !data.Caller.Admin) {
+		if s.Usable() && (s.Default || !data.Caller.Admin) {
 			data.Usable = append(data.Usable, s)
 		}
 	}

@@ -16,6 +16,8 @@ type StorageSummary struct {
 	VolumeName string `json:"volumeName"`
 	Default    bool   `json:"default" doc:"Among those that an empty list in a job means"`
 	Reason     string `json:"reason,omitempty" doc:"Why the storage is not usable yet; administrators only"`
+
+	BindsWithJob bool `json:"bindsWithFirstJob,omitempty" doc:"Usable, and bound to a volume with the first job that mounts it"`
 }
 
 type storageDetail struct {
@@ -117,7 +119,7 @@ func overviewOf(o pai.StorageOverview) storageEntry {
 }
 
 func summaryOf(st pai.Storage) StorageSummary {
-	return StorageSummary{Name: string(st.Name), Share: st.Share, VolumeName: st.VolumeName, Default: st.Default, Reason: st.Reason}
+	return StorageSummary{Name: string(st.Name), Share: st.Share, VolumeName: st.VolumeName, Default: st.Default, Reason: st.Reason, BindsWithJob: st.BindsWithJob}
 }
 
 func (s *Server) getStorage(ctx context.Context, in *storageInput) (*storageOutput, error) {

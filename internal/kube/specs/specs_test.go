@@ -57,7 +57,7 @@ func objects(t *testing.T, source []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	grants := pai.Grants{Storages: []pai.StorageName{"nfs-storage", "home", "readonly"}, Defaults: []pai.StorageName{"nfs-storage", "home"}}
+	grants := pai.Grants{Storages: []pai.StorageName{"nfs-storage", "home", "readonly"}, Defaults: [][]pai.StorageName{{"nfs-storage"}, {"home"}}}
 	storages := map[pai.StorageName]pai.Storage{"nfs-storage": {Share: true, Type: pai.StorageNFS}, "home": {Type: pai.StorageNFS}, "readonly": {Share: true, ReadOnly: true, Type: pai.StorageSamba}}
 	s := pai.Submission{Spec: spec, Source: []byte("(the document)"), Owner: "Alice.B_c", VirtualCluster: "default"}
 	if s.Mounts, err = pai.MountsFor(s.Owner, spec.Storages, grants, storages); err != nil {
