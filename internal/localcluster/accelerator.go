@@ -16,8 +16,11 @@ import (
 
 // The ways to run a virtual machine.
 const (
-	hardware  = "kvm"
-	emulation = "tcg,thread=multi" // a thread for each processor
+	hardware = "kvm"
+	// emulation has one thread for all processors of a machine. With a thread for each, QEMU before 8.1 may run an instruction on one of them that
+	// the kernel has replaced by another: a processor that meets a breakpoint where there is none any more goes round in a circle for good.
+	// (QEMU's commit "accel/tcg: Always lock pages before translation". Linux replaces instructions when the first container starts.)
+	emulation = "tcg,thread=single"
 )
 
 // accelerationProof is how long a machine may take to boot a kernel that has nothing to run. Emulation takes about 2.5 s. It is long

@@ -67,7 +67,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s %d: a port is a number from 1 to 65535", flag, port))
 		}
 	}
-	// A socket's path has 108 bytes at most; the longest of ours is workers/workerNN/guest.sock.
+	// A socket's path has 108 bytes at most; the longest of ours is workers/workerNN/monitor.sock.
 	if len(c.StateDir) > 75 {
 		faults = append(faults, fmt.Errorf("state directory %s: its path is too long for the sockets in it (75 characters at most); choose another with --state-dir", c.StateDir))
 	}

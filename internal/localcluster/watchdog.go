@@ -16,8 +16,7 @@ import (
 	"github.com/pai-storage/pai-storage/internal/proc"
 )
 
-// watchdog switches a virtual machine off that stands still, so that it is started anew, as the watchdog timer of a real one does. An emulated
-// machine with several processors has been seen to stop for good, all of them busy and nothing answering.
+// watchdog switches a virtual machine off that stands still, so that it is started anew, as the watchdog timer of a real one does.
 type watchdog struct {
 	machine *proc.Child
 	guest   *guest
@@ -72,8 +71,11 @@ func (d *watchdog) run(ctx context.Context) {
 		if err := d.look(ctx); err != nil {
 			slog.Warn("what the virtual machine did is not known", "worker", d.machine.String(), "error", err)
 		}
-		if d.machine.State().PID == state.PID { // its own kernel may have started it anew
+		if d.machine.State().PID == state.PID {
 			_ = d.machine.Signal(syscall.SIGKILL)
+		}
+		for d.machine.State().PID == state.PID && ctx.Err() == nil { // its end takes a moment
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }
