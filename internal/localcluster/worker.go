@@ -75,7 +75,7 @@ func (cfg Config) worker(w Worker, accelerator string, ready func(context.Contex
 		"-name", w.Name, "-nodefaults", "-no-user-config", "-display", "none",
 		"-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
 		"-kernel", cfg.Image.Kernel, "-initrd", cfg.Image.Initrd,
-		"-append", "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable unknown_nmi_panic",
+		"-append", "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable unknown_nmi_panic rcu_nocbs=all",
 		"-serial", "file:" + filepath.Join(dir, "console.log"),
 		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=" + w.tap(),
 		"-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + w.mac(),
