@@ -65,6 +65,15 @@ func prepareWorker(ctx context.Context, cfg Config, w Worker, plane *controlplan
 	return os.Rename(partial, data)
 }
 
+// kernelParameters of a worker.
+func kernelParameters(accelerator string) string {
+	text := "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable unknown_nmi_panic rcu_nocbs=all"
+	if speed := tscKHz(); accelerator != hardware && speed > 0 {
+		text += fmt.Sprintf(" tsc_early_khz=%d", speed)
+	}
+	return text
+}
+
 // worker describes the virtual machine as a process.
 func (cfg Config) worker(w Worker, accelerator string, ready func(context.Context) error) *proc.Child {
 	dir := cfg.path("workers", w.Name)
@@ -75,7 +84,7 @@ func (cfg Config) worker(w Worker, accelerator string, ready func(context.Contex
 		"-name", w.Name, "-nodefaults", "-no-user-config", "-display", "none",
 		"-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
 		"-kernel", cfg.Image.Kernel, "-initrd", cfg.Image.Initrd,
-		"-append", "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable unknown_nmi_panic rcu_nocbs=all",
+		"-append", kernelParameters(accelerator),
 		"-serial", "file:" + filepath.Join(dir, "console.log"),
 		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=" + w.tap(),
 		"-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + w.mac(),
