@@ -37,6 +37,15 @@ func MountsFor(user UserName, want StorageRequest, grants Grants, storages map[S
 	return mounts, nil
 }
 
+// MountNow is the mount as the storage is now: a storage that was not bound when the job was submitted did not say then how it is to be mounted.
+func (m Mount) MountNow(user UserName, s Storage) Mount {
+	now := mountOf(user, WantedStorage{Name: m.Storage, MountPath: m.Path}, s)
+	if m.SubPath != "" {
+		now.SubPath = m.SubPath
+	}
+	return now
+}
+
 // MountTypes is what the mounted storages are of, each type once, sorted. A worker must be able to mount all of them.
 func MountTypes(mounts []Mount, storages map[StorageName]Storage) []StorageType {
 	var types []StorageType

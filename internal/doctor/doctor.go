@@ -158,7 +158,9 @@ const (
 // unmade is for a job without any task: the job controller has not reacted.
 func (d *diagnosis) unmade() {
 	name := "job " + d.Job.ID.String()
-	d.claims()
+	if d.claims(); d.Job.Held && len(d.found) > 0 {
+		return
+	}
 	if d.Now.Sub(d.Job.Submitted) > reaction {
 		f := noScheduler.finding(name, "see whether kube-controller-manager runs", "Kubernetes makes no task of job %s", d.Job.ID)
 		f.Since = d.Job.Submitted

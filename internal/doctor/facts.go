@@ -22,6 +22,7 @@ type Job struct {
 	State     pai.JobState
 	Submitted time.Time
 	HalfMade  bool // the server died while it made the job
+	Held      bool // its tasks are made when its storages are bound
 	Stopped   bool // somebody stopped it
 }
 

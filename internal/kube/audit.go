@@ -31,7 +31,11 @@ func (c *Cluster) record(ctx context.Context, action pai.AuditAction, kind, name
 	}
 	c.log.InfoContext(ctx, "audit", "id", e.ID, "user", e.User, "action", e.Action, "kind", kind, "name", name,
 		"before", string(e.Before), "after", string(e.After), "address", e.Address, "request", e.Request)
-	if err := c.trail.keep(ctx, e); err != nil { // the change itself stands, and the line above says what it was
+	which := mainTrail
+	if kind == "job" {
+		which = jobsTrail
+	}
+	if err := c.trails[which].keep(ctx, e); err != nil { // the change itself stands, and the line above says what it was
 		c.log.ErrorContext(ctx, "audit entry is not kept in the cluster", "id", e.ID, "cause", err.Error())
 	}
 }

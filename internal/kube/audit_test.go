@@ -150,6 +150,38 @@ func TestAuditIsBounded(t *testing.T) {
 	}
 }
 
+// TestJobsHaveATrailOfTheirOwn: who submits many jobs does not make the trail forget what became of groups.
+func TestJobsHaveATrailOfTheirOwn(t *testing.T) {
+	c := started(t)
+	ctx := by(t, "alice")
+	c.record(ctx, pai.AuditCreate, "group", "g", nil, nil)
+	s := submission("alice", "j", "a")
+	s.Mounts = nil
+	if _, err := c.Submit(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	got := entries(t, c, pai.AuditQuery{Kind: "job"})
+	if len(got) != 1 || got[0].Action != pai.AuditCreate || got[0].Name != "alice~j" || got[0].User != "alice" || !strings.Contains(string(got[0].After), `"virtualCluster":"default"`) {
+		t.Errorf("got %+v", got)
+	}
+	long := strings.Repeat("x", 3<<10)
+	var writers sync.WaitGroup
+	for n := range 50 {
+		writers.Go(func() {
+			for range 60 {
+				c.record(ctx, pai.AuditChange, "job", fmt.Sprint(n), nil, map[string]any{"a": long, "b": long})
+			}
+		})
+	}
+	writers.Wait()
+	if got := entries(t, c, pai.AuditQuery{Kind: "group"}); len(got) != 1 {
+		t.Errorf("the group is forgotten: %+v", got)
+	}
+	if got := entries(t, c, pai.AuditQuery{Kind: "job", Limit: 1000}); len(got) < 300 || len(got) > 900 {
+		t.Errorf("%d entries about jobs", len(got))
+	}
+}
+
 // TestAuditDoesNotStopChanges: a change that cannot be recorded in the cluster stands, and the log says so.
 func TestAuditDoesNotStopChanges(t *testing.T) {
 	client := kubefake.New()

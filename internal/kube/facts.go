@@ -17,7 +17,7 @@ import (
 func (c *Cluster) facts(a attempt, j pai.Job, now time.Time) doctor.Facts {
 	f := doctor.Facts{
 		Now:   now,
-		Job:   doctor.Job{ID: j.ID, State: j.State, Submitted: j.Submitted, HalfMade: a.halfMade(now), Stopped: j.Stopped},
+		Job:   doctor.Job{ID: j.ID, State: j.State, Submitted: j.Submitted, HalfMade: a.halfMade(now), Held: a.held, Stopped: j.Stopped},
 		Nodes: c.nodeFacts(),
 	}
 	for _, m := range a.mounts {

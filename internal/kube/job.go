@@ -26,6 +26,7 @@ type record struct {
 	retries        int // of the whole job, as often as it may be
 	roles          []specs.RoleSize
 	mounts         []specs.KeptMount
+	held           bool // its Jobs are made when its storages are bound, or were
 	created        time.Time
 }
 
@@ -43,6 +44,7 @@ func parseRecord(obj any) (record, error) {
 		name:           s.Name,
 		virtualCluster: s.Annotations[specs.VirtualClusterAnnotation],
 		priority:       s.Annotations[specs.PriorityAnnotation],
+		held:           s.Annotations[specs.HeldAnnotation] != "",
 		created:        s.CreationTimestamp.Time,
 	}
 	if specs.RecordName(r.id) != s.Name {
@@ -84,6 +86,7 @@ type roleJob struct {
 	name      string
 	owner     string   // the uid of the record
 	claims    []string // that its tasks mount
+	readOnly  []string // those of them that are mounted to be read only
 	role      string
 	attempt   int
 	image     string
@@ -149,6 +152,9 @@ func parseRoleJob(obj any) (roleJob, error) {
 	for _, v := range j.Spec.Template.Spec.Volumes {
 		if v.PersistentVolumeClaim != nil {
 			out.claims = append(out.claims, v.PersistentVolumeClaim.ClaimName)
+			if v.PersistentVolumeClaim.ReadOnly {
+				out.readOnly = append(out.readOnly, v.PersistentVolumeClaim.ClaimName)
+			}
 		}
 	}
 	out.readConditions(j)
@@ -175,19 +181,24 @@ func (r *roleJob) readConditions(j *batchv1.Job) {
 }
 
 // Submit creates the record of a job, which only one of several equal submissions can, and then the Job of each task role. When one of these
-// cannot be created, the record goes again and takes along those that were. ConflictJobError.
+// cannot be created, the record goes again and takes along those that were. As long as a storage of the job is not bound, which says how it is
+// to be mounted, the Jobs are not made: the keeper does it later. ConflictJobError.
 func (c *Cluster) Submit(ctx context.Context, s pai.Submission) (pai.JobID, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	id := s.ID()
-	kept, err := c.createSecret(ctx, specs.Record(c.namespace, s))
+	record, held := specs.Record, c.unbound(s.Mounts)
+	if held {
+		record = specs.HeldRecord
+	}
+	kept, err := c.createSecret(ctx, record(c.namespace, s))
 	if apierrors.IsAlreadyExists(err) {
 		return id, pai.Errorf(pai.ConflictJobError, "Job name %s already exists.", id).Because(err)
 	}
 	if err != nil {
 		return id, fmt.Errorf("create the record of job %s: %w", id, err)
 	}
-	versions, err := c.createRoles(ctx, kept, s)
+	versions, err := c.createRoles(ctx, kept, s, held)
 	if err != nil {
 		return id, errors.Join(fmt.Errorf("job %s: %w", id, err), c.undo(ctx, kept, versions))
 	}
@@ -195,16 +206,29 @@ func (c *Cluster) Submit(ctx context.Context, s pai.Submission) (pai.JobID, erro
 	for name, version := range versions {
 		c.jobs.await(ctx, name, version)
 	}
+	c.record(ctx, pai.AuditCreate, "job", id.String(), nil, map[string]any{"virtualCluster": s.VirtualCluster, "storages": mounted(s.Mounts)})
 	return id, nil
 }
 
-// createRoles creates what a record owns. It returns the versions of the Jobs that it made, also when it fails.
-func (c *Cluster) createRoles(ctx context.Context, kept *corev1.Secret, s pai.Submission) (map[string]string, error) {
+// mounted are the names of the storages that are mounted.
+func mounted(mounts []pai.Mount) []pai.StorageName {
+	names := []pai.StorageName{}
+	for _, m := range mounts {
+		names = append(names, m.Storage)
+	}
+	return names
+}
+
+// createRoles creates what a record owns; for one that is held, no Jobs. It returns the versions of the Jobs that it made, also when it fails.
+func (c *Cluster) createRoles(ctx context.Context, kept *corev1.Secret, s pai.Submission, held bool) (map[string]string, error) {
 	versions := map[string]string{}
 	if logins := specs.RegistrySecret(kept, s); logins != nil {
 		if _, err := c.createSecret(ctx, logins); err != nil {
 			return versions, fmt.Errorf("create the logins of private registries: %w", err)
 		}
+	}
+	if held {
+		return versions, nil
 	}
 	options := specs.Options{TaskInit: c.taskInit, AgentTypes: c.agentTypes()}
 	for _, role := range s.Spec.TaskRoles {

@@ -27,6 +27,14 @@ func (c *Cluster) StopJob(ctx context.Context, id pai.JobID) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if a.held {
+		if err := c.releaseJob(ctx, a, specs.StoppedByUser); err != nil {
+			return fmt.Errorf("stop job %s: %w", id, err)
+		}
+		if a, err = c.attempt(id, -1); err != nil { // what another server released meanwhile runs
+			return err
+		}
+	}
 	if err := c.suspend(ctx, a, specs.StoppedByUser); err != nil {
 		return fmt.Errorf("stop job %s: %w", id, err)
 	}
@@ -36,19 +44,12 @@ func (c *Cluster) StopJob(ctx context.Context, id pai.JobID) error {
 
 // suspend stops what is not done of an attempt, and says why.
 func (c *Cluster) suspend(ctx context.Context, a attempt, why string) error {
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"annotations": map[string]string{specs.StoppedAnnotation: why}},
-		"spec":     map[string]any{"suspend": true},
-	})
-	if err != nil {
-		return err
-	}
 	var errs []error
 	for _, rj := range a.roles {
 		if rj.state.Done() || (rj.suspended && rj.stopped != "") {
 			continue
 		}
-		job, err := c.client.BatchV1().Jobs(c.namespace).Patch(ctx, rj.name, types.MergePatchType, patch, metav1.PatchOptions{})
+		job, err := c.suspendJob(ctx, rj.name, why)
 		switch {
 		case apierrors.IsNotFound(err):
 		case err != nil:
@@ -58,6 +59,17 @@ func (c *Cluster) suspend(ctx context.Context, a attempt, why string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Cluster) suspendJob(ctx context.Context, name, why string) (*batchv1.Job, error) {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"annotations": map[string]string{specs.StoppedAnnotation: why}},
+		"spec":     map[string]any{"suspend": true},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.client.BatchV1().Jobs(c.namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 }
 
 // DeleteJob deletes the Jobs of a job, whose tasks end then, and its record. NoJobError.
@@ -117,16 +129,19 @@ func (c *Cluster) UntagJob(ctx context.Context, id pai.JobID, tag string) error 
 
 // changeTags reads the tags of a job, changes them and writes them back, and starts over when someone else wrote in between.
 func (c *Cluster) changeTags(ctx context.Context, id pai.JobID, change func([]string) ([]string, error)) error {
-	r, err := c.recordOf(id)
+	a, err := c.attempt(id, -1)
 	if err != nil {
 		return err
+	}
+	if a.held {
+		return pai.Errorf(pai.InvalidParametersError, "Job %s waits until its storages are bound to volumes, and can have tags after that.", id)
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	var written *batchv1.Job
 	jobs := c.client.BatchV1().Jobs(c.namespace)
 	err = outlastConflicts(ctx, func() error {
-		job, err := jobs.Get(ctx, specs.RoleJobName(id, r.roles[0].Name, 0), metav1.GetOptions{})
+		job, err := jobs.Get(ctx, specs.RoleJobName(id, a.record.roles[0].Name, 0), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return pai.NoJob(id).Because(err)
 		}

@@ -330,7 +330,12 @@ func (c *Cluster) aboutJob(object string) (key string, ok bool) {
 
 // followJobs wires the views to the board and to the keeper.
 func (c *Cluster) followJobs() {
-	c.records.notify = func(r record) { c.board.touch(specs.Key(r.id)) }
+	c.records.notify = func(r record) {
+		c.board.touch(specs.Key(r.id))
+		if r.held {
+			c.jobKeeper.touch(r.name)
+		}
+	}
 	c.jobs.notify = func(j roleJob) {
 		c.board.touch(j.key)
 		c.jobKeeper.touch(specs.RecordName(j.id))
@@ -348,9 +353,13 @@ func (c *Cluster) followJobs() {
 			c.board.touchAround()
 		}
 	}
-	c.claims.notify = func(claim) { c.board.touchAround() }
-	c.volumes.notify = func(volume) { c.board.touchAround() }
-	c.classes.notify = func(storageClass) { c.board.touchAround() }
+	storages := func() {
+		c.board.touchAround()
+		c.touchHeld()
+	}
+	c.claims.notify = func(claim) { storages() }
+	c.volumes.notify = func(volume) { storages() }
+	c.classes.notify = func(storageClass) { storages() }
 	c.drivers.notify = func(drivers) { c.board.touchAround() }
 	c.nodes.notify = func(node) { c.board.touchAround() }
 }

@@ -101,6 +101,9 @@ func (c *Cluster) keepJob(ctx context.Context, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if a.held {
+		return c.releaseJob(ctx, a, "")
+	}
 	state, decided := a.decided()
 	switch {
 	case !decided && a.stoppedByUser():

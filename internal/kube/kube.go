@@ -112,7 +112,7 @@ type Cluster struct {
 	rawRecords        cache.Indexer // documents of jobs
 	clusters          map[string]pai.Quantity
 
-	trail *trail
+	trails map[string]*trail // by the value of their label
 
 	turnsLock sync.Mutex
 	turns     map[string]*turns // by object name of a group
@@ -133,7 +133,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 		o.SystemNamespace = SystemNamespace
 	}
 	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, turns: map[string]*turns{}}
-	c.trail = &trail{cluster: c, queue: make(chan order, trailQueue)}
+	c.trails = map[string]*trail{mainTrail: newTrail(c, mainTrail), jobsTrail: newTrail(c, jobsTrail)}
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)
 	c.tokens = newView("token", c.log, parseTokens)
@@ -145,6 +145,12 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.records = newView("job", c.log, parseRecord)
 	c.jobs = newView("role job", c.log, parseRoleJob)
 	c.jobs.group = func(j roleJob) string { return j.key }
+	c.records.group = func(r record) string {
+		if r.held {
+			return heldGroup
+		}
+		return ""
+	}
 	c.pods = newView("pod", c.log, parsePod)
 	c.pods.group = func(p taskPod) string { return p.key }
 	c.pods.only = func(m metav1.Object) bool {
@@ -250,8 +256,10 @@ func (c *Cluster) Run(ctx context.Context) {
 	go func() { c.accountKeeper.run(ctx); done <- struct{}{} }()
 	go func() { c.orderKeeper.run(ctx); done <- struct{}{} }()
 	go func() { c.touchOrders(ctx); done <- struct{}{} }()
-	c.trail.run(ctx)
-	for range len(c.informers) + 5 {
+	for _, t := range c.trails {
+		go func() { t.run(ctx); done <- struct{}{} }()
+	}
+	for range len(c.informers) + 5 + len(c.trails) {
 		<-done
 	}
 }

@@ -63,7 +63,22 @@ func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, b
 		slices.SortStableFunc(tried, func(a, b taskPod) int { return a.created.Compare(b.created) })
 	}
 	a.made = len(a.roles) == len(r.roles)
+	if r.held {
+		a.mounts = mountedAs(r.mounts, a.roles)
+	}
+	a.held = r.held && !a.made && a.number == 0
 	return a, number <= latest
+}
+
+// mountedAs are the mounts of a job that was held, as its Jobs have them: its record was written before anybody knew.
+func mountedAs(mounts []specs.KeptMount, roles map[string]roleJob) []specs.KeptMount {
+	mounts = slices.Clone(mounts)
+	for i, m := range mounts {
+		for _, rj := range roles {
+			mounts[i].ReadOnly = slices.Contains(rj.readOnly, string(m.Storage))
+		}
+	}
+	return mounts
 }
 
 // status works out how a job is from one attempt at it.
@@ -101,7 +116,7 @@ func (a attempt) status(now time.Time) pai.Job {
 
 // halfMade tells whether a server died while it made the first attempt.
 func (a attempt) halfMade(now time.Time) bool {
-	return !a.made && a.number == 0 && !a.stoppedByUser() && now.Sub(a.created) > halfMade
+	return !a.made && !a.held && a.number == 0 && !a.stoppedByUser() && now.Sub(a.created) > halfMade
 }
 
 func (a attempt) stoppedByUser() bool {

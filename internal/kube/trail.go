@@ -19,9 +19,10 @@ import (
 
 // The audit trail is kept in ConfigMaps of the system namespace, each with JSON lines. Every server appends to a ConfigMap of its own,
 // so that servers never conflict; what waits while one write is under way goes into the next one together. When all of them are
-// more than the trail may hold, the oldest go.
+// more than the trail may hold, the oldest go. What users do with their jobs has a trail of its own, so that nobody who submits many jobs makes the
+// other one forget.
 const (
-	auditLabel  = "pai.storage/audit" // on the ConfigMaps
+	auditLabel  = "pai.storage/audit" // on the ConfigMaps: which trail
 	auditField  = "entries"
 	chunkBytes  = 64 << 10
 	trailBytes  = 4 << 20
@@ -29,9 +30,16 @@ const (
 	trailQueue  = 1024
 )
 
+// The values of [auditLabel].
+const (
+	mainTrail = "true"
+	jobsTrail = "jobs"
+)
+
 // chunk is what one ConfigMap holds.
 type chunk struct {
 	name    string
+	trail   string
 	uid     types.UID
 	bytes   int
 	entries []pai.AuditEntry // in the order of writing
@@ -56,10 +64,11 @@ func parseChunk(obj any) (chunk, error) {
 	if !ok {
 		return chunk{}, fmt.Errorf("expected a ConfigMap, got %T", obj)
 	}
-	if _, ours := m.Labels[auditLabel]; !ours {
+	which, ours := m.Labels[auditLabel]
+	if !ours {
 		return chunk{}, fmt.Errorf("it has no label %s", auditLabel)
 	}
-	ch := chunk{name: m.Name, uid: m.UID, bytes: len(m.Data[auditField])}
+	ch := chunk{name: m.Name, trail: which, uid: m.UID, bytes: len(m.Data[auditField])}
 	for text := range strings.Lines(m.Data[auditField]) {
 		var l line
 		if json.Unmarshal([]byte(text), &l) == nil { // one line that somebody spoiled does not hide the others
@@ -72,6 +81,7 @@ func parseChunk(obj any) (chunk, error) {
 // trail writes entries.
 type trail struct {
 	cluster *Cluster
+	which   string // the value of the label
 	queue   chan order
 	current *corev1.ConfigMap // the ConfigMap that this server appends to; nil before the first entry
 }
@@ -80,6 +90,10 @@ type trail struct {
 type order struct {
 	line []byte
 	done chan error
+}
+
+func newTrail(c *Cluster, which string) *trail {
+	return &trail{cluster: c, which: which, queue: make(chan order, trailQueue)}
 }
 
 // keep hands an entry to the writer and waits for it.
@@ -164,7 +178,7 @@ func (t *trail) appendText(ctx context.Context, text string) (*corev1.ConfigMap,
 	}
 	written, err := maps.Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: t.cluster.system, Name: "audit-" + entryID(t.cluster.now()), Labels: map[string]string{auditLabel: "true"},
+			Namespace: t.cluster.system, Name: "audit-" + entryID(t.cluster.now()), Labels: map[string]string{auditLabel: t.which},
 		},
 		Data: map[string]string{auditField: text},
 	}, metav1.CreateOptions{})
@@ -176,7 +190,8 @@ func (t *trail) appendText(ctx context.Context, text string) (*corev1.ConfigMap,
 
 // prune deletes the oldest ConfigMaps beyond what the trail may hold. Several servers may do so at once.
 func (t *trail) prune(ctx context.Context) {
-	all := t.cluster.chunks.all() // sorted by name, which begins with the time
+	// Sorted by name, which begins with the time.
+	all := slices.DeleteFunc(t.cluster.chunks.all(), func(ch chunk) bool { return ch.trail != t.which })
 	total := 0
 	for _, ch := range all {
 		total += ch.bytes

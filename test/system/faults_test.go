@@ -46,6 +46,7 @@ func TestWaitingJobsExplainThemselves(t *testing.T) {
 	}
 	t.Run("server dies under running jobs", func(t *testing.T) { f.deadServer(t) })
 	t.Run("many jobs of many users", func(t *testing.T) { f.manyJobs(t) })
+	t.Run("submitted before its storage is bound", func(t *testing.T) { f.submittedEarly(t) })
 	t.Run("grants that change later", func(t *testing.T) { f.revocation(t) })
 }
 

@@ -193,6 +193,25 @@ func (f *faultLab) refusedTricks(t *testing.T) {
 	}
 }
 
+// submittedEarly: what a volume says counts, also for a job that was there before the volume was.
+func (f *faultLab) submittedEarly(t *testing.T) {
+	f.declare(t, claim{name: "e-read"})
+	f.begin(t, "early", task{storages: []string{"e-read"}, command: "touch /mnt/e-read/early 2>&1 && echo BREACH: wrote to a read-only storage; ls /mnt/e-read && echo END"})
+	await.Until(t, "the job waits for a volume", func() bool {
+		e := f.explain(t, "early")
+		return e.State == "WAITING" && len(e.Findings) > 0 && e.Findings[0].Code == "STO-103"
+	})
+	f.apply(t, fmt.Sprintf(`apiVersion: v1
+kind: PersistentVolume
+metadata: {name: e-read-pv, labels: {storage: e-read}}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], persistentVolumeReclaimPolicy: Retain, mountOptions: [%s], %s}
+`, version41, strings.Replace(nfs("/data"), "}", ", readOnly: true}", 1)))
+	f.becomes(t, "early", "SUCCEEDED")
+	if said := f.paictl(t, "job", "logs", "early").out; !strings.Contains(said, "Read-only file system") || !strings.Contains(said, "END") {
+		t.Errorf("the job says %q", said)
+	}
+}
+
 // revocation: the administrator is told which jobs still mount what is taken away, and can stop them; new ones are refused at once.
 func (f *faultLab) revocation(t *testing.T) {
 	f.declare(t, claim{name: "r-data", source: nfs("/data"), options: version41})

@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,9 @@ const RecordType = "pai.storage/job"
 
 // SourceField is the key of a record under which the submitted document is.
 const SourceField = "job.yaml"
+
+// submissionField is the key of a held record under which that is of which its Jobs are made.
+const submissionField = "submission.json"
 
 // The labels of a job's objects. Their values are hashes.
 const (
@@ -56,6 +60,7 @@ const (
 	StoppedAnnotation        = "pai.storage/stopped"  // on Jobs: when somebody stopped the job, or another role decided its end
 	TagsAnnotation           = "pai.storage/tags"     // on the first role's Job of attempt 0: a JSON list
 	StoragesAnnotation       = "pai.storage/storages" // on the record: what the tasks mount, as JSON
+	HeldAnnotation           = "pai.storage/held"     // on the record: the Jobs are made when the storages are bound
 )
 
 // The values of [StoppedAnnotation].
@@ -108,6 +113,29 @@ func annotations(id pai.JobID) map[string]string {
 	return map[string]string{UserAnnotation: string(id.User), JobAnnotation: string(id.Name)}
 }
 
+// HeldRecord is the [Record] of a job whose storages are not bound yet, so that nobody knows how they are to be mounted. The Jobs are made later,
+// of what [Held] reads from it.
+func HeldRecord(namespace string, s pai.Submission) *corev1.Secret {
+	record := Record(namespace, s)
+	s.Source, s.Spec.Document = nil, nil
+	s.Spec.Registries = slices.Clone(s.Spec.Registries)
+	for i := range s.Spec.Registries {
+		s.Spec.Registries[i].Password = "" // is in a Secret of its own
+	}
+	record.Annotations[HeldAnnotation] = "true"
+	record.Data[submissionField] = encode(s)
+	return record
+}
+
+// Held reads what was submitted from a record that [HeldRecord] made.
+func Held(record *corev1.Secret) (pai.Submission, error) {
+	var s pai.Submission
+	if err := json.Unmarshal(record.Data[submissionField], &s); err != nil {
+		return s, fmt.Errorf("%s: %w", submissionField, err)
+	}
+	return s, nil
+}
+
 // Record is the Secret whose creation makes a job exist, and of which there can be only one for each user and job name.
 func Record(namespace string, s pai.Submission) *corev1.Secret {
 	immutable := true
@@ -127,7 +155,7 @@ func Record(namespace string, s pai.Submission) *corev1.Secret {
 		}
 	}
 	if len(s.Mounts) > 0 {
-		notes[StoragesAnnotation] = string(encode(keptMounts(s.Mounts)))
+		notes[StoragesAnnotation] = MountsText(s.Mounts)
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -140,7 +168,7 @@ func Record(namespace string, s pai.Submission) *corev1.Secret {
 	}
 }
 
-// encode writes what consists of texts, numbers and lists of these, which always can be written.
+// encode writes what consists of texts, numbers, truth values and lists of these, which always can be written.
 func encode(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -157,12 +185,13 @@ type KeptMount struct {
 	ReadOnly bool            `json:"readOnly,omitempty"`
 }
 
-func keptMounts(mounts []pai.Mount) []KeptMount {
+// MountsText is [StoragesAnnotation].
+func MountsText(mounts []pai.Mount) string {
 	var out []KeptMount
 	for _, m := range mounts {
 		out = append(out, KeptMount{Storage: m.Storage, Path: m.Path, Personal: m.SubPath != "", ReadOnly: m.ReadOnly})
 	}
-	return out
+	return string(encode(out))
 }
 
 // ParseMounts reads [StoragesAnnotation].
