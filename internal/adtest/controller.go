@@ -19,6 +19,7 @@ const (
 	Alice, AlicePassword   = "alice", "Al1ce-pw"
 	Bob, BobPassword       = "bob", "B0b-pw-x"
 	Joiner, JoinerPassword = "joiner", "J0in-pw-x"
+	Admin, AdminPassword   = "Administrator", "Adm1n-Passw0rd" // in the group Domain Admins
 )
 
 const controllerAddress = "10.99.0.10"
@@ -54,7 +55,7 @@ func (l *Lab) Controller(t testing.TB) *Controller {
 	c := &Controller{Machine: l.machine(t, "dc1", 10)}
 	l.controller = c
 	c.MustRun(t, "", "samba-tool", "domain", "provision", "--realm="+Realm, "--domain="+Workgroup, "--server-role=dc", "--dns-backend=SAMBA_INTERNAL",
-		"--adminpass=Adm1n-Passw0rd", "--host-name=dc1", "--host-ip="+controllerAddress, "--option=interfaces=lo eth0",
+		"--adminpass="+AdminPassword, "--host-name=dc1", "--host-ip="+controllerAddress, "--option=interfaces=lo eth0",
 		"--option=bind interfaces only=yes", "--option=tls enabled=no", "--option=prefork children=1", "--option=dns update command=/bin/true",
 		"--option=samba kcc command=/bin/true", "--option=gpo update command=/bin/true", "--option=log level=1")
 	c.MustRun(t, fmt.Sprintf("%s %s\n%s %s\n%s %s\n", Alice, AlicePassword, Bob, BobPassword, Joiner, JoinerPassword), "/usr/bin/python3", "-c", users)

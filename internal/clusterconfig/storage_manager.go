@@ -56,6 +56,7 @@ type StorageManager struct {
 	DomainUser        string            // who may join machines to the domain
 	DomainPassword    Secret
 	IDMap             []string // "idmap config EXAMPLE : backend = rid"
+	SMBAdministrators []string // of the domain, who may use the shares root and users: EXAMPLE\user, @EXAMPLE\group
 }
 
 // Realm is a Kerberos realm.
@@ -66,7 +67,7 @@ type Realm struct {
 
 // storageKeys of the section, in the order in which they are shown.
 var storageKeys = []string{"localpath", "security-type", "workgroup", "smbuser", "smbpwd", "nfs-allowed-clients", "smb-encryption", "smb-minimum-protocol", "nfs-4.0",
-	"default_realm", "krb5_realms", "domain_realm", "domainuser", "domainpwd", "idmap"}
+	"default_realm", "krb5_realms", "domain_realm", "domainuser", "domainpwd", "idmap", "smb-administrators"}
 
 // Values that a section leaves out.
 func storageDefaults() StorageManager {
@@ -92,6 +93,7 @@ func readStorageManager(section value, note func(path, shown, key string)) Stora
 		"domainuser":           func(v value) { s.DomainUser = v.plain() },
 		"domainpwd":            func(v value) { s.DomainPassword = v.password() },
 		"idmap":                func(v value) { s.IDMap = v.idmap() },
+		"smb-administrators":   func(v value) { s.SMBAdministrators = v.domainAdmins() },
 	}
 	section.each(func(key string, v value) {
 		switch f := read[key]; {
@@ -105,6 +107,11 @@ func readStorageManager(section value, note func(path, shown, key string)) Stora
 	s.require(section)
 	if s.SecurityType == ADS {
 		s.checkDomain(section)
+		if _, ok := section.find("smb-administrators"); !ok {
+			s.SMBAdministrators = []string{"@" + s.Workgroup + `\Domain Admins`}
+		}
+	} else if v, ok := section.find("smb-administrators"); ok && len(s.SMBAdministrators) > 0 {
+		v.place.fault("smb-administrators: with security-type %s the administrators are those of this cluster: paictl user edit NAME --admin", s.SecurityType)
 	}
 	for _, key := range storageKeys {
 		note(key, s.show(key), key)
@@ -214,6 +221,8 @@ func (s StorageManager) show(key string) string {
 		return s.DomainUser
 	case "domainpwd":
 		return hide(s.DomainPassword)
+	case "smb-administrators":
+		return strings.Join(s.SMBAdministrators, ", ")
 	default:
 		return strings.Join(s.IDMap, ", ")
 	}
@@ -442,6 +451,19 @@ func (v value) domainRealm() map[string]string {
 		domains[domain] = item.text()
 	})
 	return domains
+}
+
+// domainAdmins are users and groups of a domain.
+func (v value) domainAdmins() []string {
+	var list []string
+	for _, item := range v.list() {
+		if text := item.text(); fileserver.CheckDomainAdmin(text) != nil {
+			item.fault("%s: %v", v.key, fileserver.CheckDomainAdmin(text))
+		} else {
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 func (v value) idmap() []string {

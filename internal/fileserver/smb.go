@@ -156,8 +156,8 @@ func (s SMB) checkNames() error {
 	}
 	for _, name := range s.Admins {
 		if s.Domain != nil {
-			if !domainUser.MatchString(name) {
-				return fmt.Errorf(`administrator %q: in a domain give DOMAIN\user or @DOMAIN\group`, name)
+			if err := CheckDomainAdmin(name); err != nil {
+				return err
 			}
 		} else if err := checkLocalName(name); err != nil {
 			return fmt.Errorf("administrator: %w", err)
@@ -167,6 +167,14 @@ func (s SMB) checkNames() error {
 	}
 	if s.Domain != nil {
 		return s.Domain.check()
+	}
+	return nil
+}
+
+// CheckDomainAdmin refuses what cannot be among [SMB.Admins] in a domain.
+func CheckDomainAdmin(name string) error {
+	if !domainUser.MatchString(name) {
+		return fmt.Errorf(`administrator %q: in a domain give DOMAIN\user or @DOMAIN\group`, name)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -358,8 +359,9 @@ func (f *fileServer) crowd(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if said := f.smbd.Log(); strings.Contains(said, "PANIC") {
-		t.Errorf("Samba gave up: %s", said)
+	said := strings.Split(f.smbd.Log(), "\n")
+	if at := slices.IndexFunc(said, func(line string) bool { return strings.Contains(line, "PANIC") }); at >= 0 {
+		t.Errorf("Samba gave up:\n%s", strings.Join(said[max(at-20, 0):min(at+20, len(said))], "\n"))
 	}
 }
 

@@ -174,6 +174,11 @@ func (s *domainServer) homes(t *testing.T, client *adtest.Machine) {
 			t.Errorf("bob in %s: %+v", share, r)
 		}
 	}
+	for _, share := range []string{"root", "users"} {
+		if r := smbclient(t, client, `PAI\`+adtest.Admin, adtest.AdminPassword, share, "ls"); r.Code != 0 {
+			t.Errorf("an administrator of the domain in %s: %+v", share, r)
+		}
+	}
 	if r := smbclient(t, client, `PAI\alice`, "wrong", "home", "ls"); r.Code == 0 || !strings.Contains(r.Out+r.Err, "LOGON_FAILURE") {
 		t.Errorf("a wrong password: %+v", r)
 	}

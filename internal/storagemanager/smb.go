@@ -54,7 +54,7 @@ func (m *manager) samba() fileserver.SMB {
 		Hidden: []string{".pai-storage"},
 	}
 	if m.settings.SecurityType == clusterconfig.ADS {
-		s.Domain = m.domain.describe(m.settings)
+		s.Domain, s.Admins = m.domain.describe(m.settings), m.settings.SMBAdministrators
 		return s
 	}
 	for _, a := range m.known.Accounts {
