@@ -153,7 +153,7 @@ func TestTokensExpireAndAreDroppedThen(t *testing.T) {
 		t.Fatalf("got %+v, %v", c, err)
 	}
 	now = now.Add(2 * time.Hour)
-	if _, err := a.Authenticate(t.Context(), first); pai.CodeOf(err) != pai.UnauthorizedUserError {
+	if _, err := a.Authenticate(t.Context(), first); pai.CodeOf(err) != pai.UnauthorizedUserError || !strings.Contains(err.Error(), "expired at 2026-01-01T01:00:00Z") {
 		t.Errorf("an expired token: got %v", err)
 	}
 	second := login()
@@ -217,7 +217,11 @@ func TestForgedTokens(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if _, err := a.Authenticate(t.Context(), sign(jwt.SigningMethodHS256, key, claims)); pai.CodeOf(err) != pai.UnauthorizedUserError {
+	expired := jwt.MapClaims{"username": "admin", "exp": time.Now().Add(-time.Hour).Unix()}
+	if _, err := a.Authenticate(t.Context(), sign(jwt.SigningMethodHS256, []byte("another key"), expired)); err == nil || !strings.Contains(err.Error(), "not one of this server") {
+		t.Errorf("forged and expired: got %v", err)
+	}
+	if _, err := a.Authenticate(t.Context(), sign(jwt.SigningMethodHS256, key, claims)); pai.CodeOf(err) != pai.UnauthorizedUserError || !strings.Contains(err.Error(), "was revoked") {
 		t.Errorf("well signed but not listed: got %v", err)
 	}
 }

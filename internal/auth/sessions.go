@@ -177,29 +177,33 @@ func (a *Accounts) Logout(ctx context.Context) error {
 
 // Authenticate tells who holds a token. UnauthorizedUserError.
 func (a *Accounts) Authenticate(ctx context.Context, token string) (pai.Caller, error) {
-	refused := func(cause error) (pai.Caller, error) {
-		return pai.Caller{}, pai.Errorf(pai.UnauthorizedUserError, "Your token is invalid or has expired: sign in again.").Because(cause)
+	refused := func(cause error, format string, args ...any) (pai.Caller, error) {
+		return pai.Caller{}, pai.Errorf(pai.UnauthorizedUserError, format, args...).Because(cause)
 	}
+	const unknown = "Your token is not one of this server: sign in there, with paictl login."
 	c, known := a.read.get(token)
-	if known && a.signer.expired(c) {
-		return refused(jwt.ErrTokenExpired)
-	}
+	var err error
 	if !known {
-		var err error
-		if c, err = a.signer.read(token); err != nil {
-			return refused(err)
-		}
+		c, err = a.signer.read(token)
+	} else if a.signer.expired(c) {
+		err = jwt.ErrTokenExpired
+	}
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return refused(err, "Your token expired at %s: sign in again, with paictl login.", c.ExpiresAt.UTC().Format(time.RFC3339))
+	case err != nil:
+		return refused(err, unknown)
 	}
 	name, err := pai.ParseUserName(c.Username)
 	if err != nil {
-		return refused(err)
+		return refused(err, unknown)
 	}
 	if !a.cluster.TokenListed(name, token) {
-		return refused(nil)
+		return refused(nil, "Your token was revoked, as at a sign-out or a new password: sign in again, with paictl login.")
 	}
 	user, err := a.cluster.User(ctx, name)
 	if err != nil {
-		return refused(err)
+		return refused(err, "There is no user %s any more: ask an administrator.", name)
 	}
 	if !known {
 		a.read.put(token, c)

@@ -134,5 +134,21 @@ func libraryError(status int, msg string, errs []error) *errorBody {
 	if len(details) > 0 {
 		e.Message += ": " + strings.Join(details, "; ")
 	}
+	if status == http.StatusUnsupportedMediaType {
+		e.Message += "; send it with the header Content-Type: application/json"
+	}
+	for said, hint := range bodyHints {
+		if strings.Contains(e.Message, said) {
+			e.Message += "; " + hint
+		}
+	}
 	return e
+}
+
+// bodyHints say the way out where what the library says is not enough.
+var bodyHints = map[string]string{
+	"expected required property data to be present": `the fields go into "data", as in {"data": {...}, "patch": true}`,
+	"expected boolean":         "true and false are written without quotes",
+	"expected integer":         "numbers are written without quotes",
+	"request body is required": "send a JSON object",
 }

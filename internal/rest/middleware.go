@@ -243,6 +243,27 @@ func nameOperation(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
+// meantPath is a path that exists and looks as what was asked for; "" when none does.
+func (s *Server) meantPath(r *http.Request) string {
+	path := cleanPath(r.URL.Path)
+	alias := ""
+	for strings.HasPrefix(path, aliasPrefix+"/") {
+		alias, path = aliasPrefix, strings.TrimPrefix(path, aliasPrefix)
+	}
+	path = strings.Replace(path, "/api/v1/", "/api/v2/", 1)
+	if !strings.Contains(path, "/api/") {
+		path = "/api/v2" + path
+	}
+	for _, meant := range []string{path, path + "s"} {
+		other := r.Clone(r.Context())
+		other.URL.Path, other.URL.RawPath = meant, ""
+		if _, pattern := s.mux.Handler(other); strings.Contains(pattern, "/api/") && alias+meant != r.URL.Path {
+			return alias + meant
+		}
+	}
+	return ""
+}
+
 // noRoute answers for paths and methods that do not exist.
 func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
@@ -254,7 +275,11 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allowed) == 0 || r.URL.Path != cleanPath(r.URL.Path) {
-		(&errorBody{status: http.StatusNotFound, Code: pai.NoApiError, Message: "There is no such API."}).write(w)
+		message := "There is no such API."
+		if path := s.meantPath(r); path != "" {
+			message += " Did you mean " + r.Method + " " + path + "?"
+		}
+		(&errorBody{status: http.StatusNotFound, Code: pai.NoApiError, Message: message}).write(w)
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))

@@ -295,6 +295,34 @@ func TestShapeOfWhatDoesNotExist(t *testing.T) {
 	}
 }
 
+// TestWayOut: who asks in a wrong way is told the right one.
+func TestWayOut(t *testing.T) {
+	s := servertest.Start(t, nil)
+	admin := "Bearer " + s.Token(t, "admin")
+	for _, c := range []struct {
+		method, path, contentType, body, want string
+		status                                int
+	}{
+		{"PUT", "/api/v2/groups", "application/x-www-form-urlencoded", `{"data":{"groupname":"default"},"patch":true}`, "Content-Type: application/json", 415},
+		{"PUT", "/api/v2/groups", "application/json", `{"groupname":"default","patch":true}`, `{"data": {...}, "patch": true}`, 400},
+		{"PUT", "/api/v2/users", "application/json", `{"username":"alice","patch":true}`, `{"data": {...}, "patch": true}`, 400},
+		{"PUT", "/api/v2/groups", "application/json", `{"data":{"groupname":"default"},"patch":"true"}`, "patch: expected boolean; true and false are written without quotes", 400},
+		{"PUT", "/api/v2/groups", "application/json", "", "send a JSON object", 400},
+		{"GET", "/rest-server/rest-server/api/v2/groups", "", "", "Did you mean GET /rest-server/api/v2/groups?", 404},
+		{"GET", "/rest-server/rest-server/rest-server/api/v2/groups", "", "", "Did you mean GET /rest-server/api/v2/groups?", 404},
+		{"GET", "/api/v1/groups", "", "", "Did you mean GET /api/v2/groups?", 404},
+		{"GET", "/api/v2/group", "", "", "Did you mean GET /api/v2/groups?", 404},
+		{"GET", "/api/v2//groups", "", "", "Did you mean GET /api/v2/groups?", 404},
+		{"GET", "/api/v2/nothing", "", "", "There is no such API.", 404},
+	} {
+		resp, text := do(t, s, c.method, c.path, c.contentType, c.body, admin)
+		var body struct{ Message string }
+		if err := json.Unmarshal([]byte(text), &body); err != nil || resp.StatusCode != c.status || !strings.Contains(body.Message, c.want) {
+			t.Errorf("%s %s: %d %s, want %q", c.method, c.path, resp.StatusCode, text, c.want)
+		}
+	}
+}
+
 func TestPlumbing(t *testing.T) {
 	s := servertest.Start(t, nil)
 	check(t, s, "", "GET", "/healthz", "", "", 200, "ok")
