@@ -3,8 +3,10 @@ package system
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,10 +25,24 @@ func laboratory(t *testing.T) *cluster {
 		c = newCluster(t, "lab")
 		c.up(t, "--workers", "2", "--port", "0", "--kube-port", "0")
 		c.guide(t)
+		t.Cleanup(func() { c.clocksAreRight(t) })
 	}
 	c.env = append(c.env, "XDG_CONFIG_HOME="+t.TempDir(), "PAI_SERVER="+c.last.API)
 	c.paictl(t, "login", "--user", c.last.AdminUser, "--password-file", c.last.AdminPasswordFile).mustSucceed(t, "login")
 	return c
+}
+
+// clocksAreRight: where a worker's clock goes too fast, everything that waits gives up early, and nobody sees why.
+func (c *cluster) clocksAreRight(t *testing.T) {
+	for _, w := range []string{"worker1", "worker2"} {
+		before := time.Now()
+		said := strings.TrimSpace(c.on(t, w, "date +%s"))
+		after := time.Now()
+		const tolerance = 10 // seconds; it is set at boot, from a clock that has whole seconds
+		if s, err := strconv.ParseInt(said, 10, 64); err != nil || s < before.Unix()-tolerance || s > after.Unix()+tolerance {
+			t.Errorf("the clock of %s says %s, between %d and %d here", w, said, before.Unix(), after.Unix())
+		}
+	}
 }
 
 // signIn signs a user in, whose jobs the next commands are about.
