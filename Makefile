@@ -11,6 +11,7 @@ NAME ?= default
 UPFLAGS ?=
 CHECK = $(COMPILER) go run ./hack/check
 PART = $(if $(PKG),-pkg $(PKG)) $(if $(RUN),-run '$(RUN)')
+PROMISES = Killed|RealAPIServer|RBAC|Shutdown|Domain|Standalone
 PACKAGES = go list ./... | grep -v /test/system
 
 .PHONY: help build s3server up down tour status kubernetes test unit system soak bench lint fmt
@@ -54,7 +55,8 @@ s3server:
 	cd cmd/object-mount && $(GOBUILD) -buildvcs=false -ldflags "-s -w" -o ../../bin/ ./s3server
 
 soak: build s3server kubernetes ## the long repetitions: servers that are killed, and the system tests
-	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 30m -v -run Killed ./internal/daemon
+	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 60m -v -p 1 -run '$(PROMISES)' ./internal/daemon ./internal/storagemanager ./internal/fileserver
+	cd cmd/object-mount && PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 60m -v -run 'TestStores' .
 	PAI_TEST_ALL=1 PAI_SOAK=1 go test -count=1 -timeout 180m -v ./test/system
 
 bench: build kubernetes ## Go benchmarks, then the REST server as a whole program (BENCHFLAGS="-output json")

@@ -69,6 +69,7 @@ type JobSpec struct {
 	Retries        int        // how often the whole job is tried again after it failed
 	Registries     []Registry // what private images are pulled with
 	Document       []byte     // as it was submitted, with the values of secrets withheld
+	Warnings       []string   // what the document asks of others than this server, and nobody will do
 }
 
 // Registry is a private registry of container images.

@@ -196,6 +196,8 @@ func (l *lab) end() {
 func (l *lab) mount(name string, v mount.Volume) string {
 	l.t.Helper()
 	target := filepath.Join(l.dir, name)
+	began := time.Now()
+	defer func() { await.Kept(l.t, "mount", time.Since(began), 30*time.Second) }()
 	if err := l.engine.Mount(await.Context(l.t), target, v, l.secret); err != nil {
 		l.t.Fatal(err)
 	}
@@ -204,6 +206,8 @@ func (l *lab) mount(name string, v mount.Volume) string {
 
 func (l *lab) unmount(target string) {
 	l.t.Helper()
+	began := time.Now()
+	defer func() { await.Kept(l.t, "unmount", time.Since(began), time.Minute) }()
 	if err := l.engine.Unmount(await.Context(l.t), target); err != nil {
 		logs, _ := filepath.Glob(filepath.Join(l.dir, "state/mounts/*/log"))
 		for _, log := range logs {

@@ -73,7 +73,7 @@ func (c *Controller) Up(t testing.TB) {
 	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return c.Dial(ctx, network, controllerAddress+":53")
 	}}
-	await.Until(t, "the domain controller answers", func() bool {
+	await.Promised(t, "the domain controller answers", time.Minute, func() bool {
 		select {
 		case <-c.daemon.Ended():
 			t.Fatalf("the domain controller ended: %s", c.daemon.Log())

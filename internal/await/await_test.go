@@ -39,3 +39,38 @@ func TestExpiring(t *testing.T) {
 		}
 	})
 }
+
+// TestPromises: they are broken in the soak alone, and only as far as the machine is not slow itself.
+func TestPromises(t *testing.T) {
+	t.Setenv(await.EnvSoak, "")
+	var quiet recorder
+	await.Kept(&quiet, "anything", time.Hour, time.Second)
+	t.Setenv(await.EnvSoak, "1")
+	for name, c := range map[string]struct {
+		took, limit time.Duration
+		broken      bool
+	}{
+		"kept":   {time.Second, time.Second, false},
+		"broken": {time.Duration(1000 * await.Slower(t) * float64(time.Second)), time.Second, true},
+	} {
+		r := recorder{TB: t}
+		await.Kept(&r, name, c.took, c.limit)
+		if r.failed != c.broken {
+			t.Errorf("%s: broken %t", name, r.failed)
+		}
+	}
+	if quiet.failed {
+		t.Error("judged by the clock outside of the soak")
+	}
+	done := false
+	await.Promised(t, "done", time.Hour, func() bool { defer func() { done = true }(); return done })
+}
+
+// recorder is a test that notes that it failed.
+type recorder struct {
+	testing.TB
+	failed bool
+}
+
+func (r *recorder) Helper()               {}
+func (r *recorder) Errorf(string, ...any) { r.failed = true }

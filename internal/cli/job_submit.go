@@ -51,13 +51,16 @@ func runJobSubmit(ctx context.Context, o *jobSubmitOptions, cmd *cobra.Command, 
 	if err != nil {
 		return err
 	}
-	id, err := c.SubmitJob(ctx, document)
+	id, warnings, err := c.SubmitJob(ctx, document)
 	if err != nil {
 		return err
 	}
+	for _, w := range warnings {
+		fmt.Fprintf(o.streams.Err, "warning: %s\n", w)
+	}
 	printName := func() error { _, err := fmt.Fprintln(o.streams.Out, id); return err }
 	if !o.wait {
-		return printResult(o.streams, cmd, map[string]any{"job": id.String()}, printName)
+		return printResult(o.streams, cmd, map[string]any{"job": id.String(), "warnings": append([]string{}, warnings...)}, printName)
 	}
 	if outputFormat(cmd) == "table" {
 		if err := printName(); err != nil {

@@ -12,12 +12,14 @@ import (
 )
 
 // SubmitJob starts the job that a job protocol document describes.
-func (c *Client) SubmitJob(ctx context.Context, document []byte) (pai.JobID, error) {
-	header, err := c.do(ctx, call{method: http.MethodPost, path: "/jobs", contentType: "text/yaml", body: document}, nil)
+func (c *Client) SubmitJob(ctx context.Context, document []byte) (id pai.JobID, warnings []string, err error) {
+	var said struct{ Warnings []string }
+	header, err := c.do(ctx, call{method: http.MethodPost, path: "/jobs", contentType: "text/yaml", body: document}, &said)
 	if err != nil {
-		return pai.JobID{}, err
+		return pai.JobID{}, nil, err
 	}
-	return pai.ParseJobID(path.Base(header.Get("Location")))
+	id, err = pai.ParseJobID(path.Base(header.Get("Location")))
+	return id, said.Warnings, err
 }
 
 // Job is a job as the API shows it, as far as programs need it.

@@ -324,7 +324,7 @@ func makeHalf(t *testing.T, root kubernetes.Interface) {
 
 func awaitNoHalves(t *testing.T, root kubernetes.Interface) {
 	t.Helper()
-	await.Until(t, "no half of a storage stays", func() bool { return len(declaredObjects(t, root).halves()) == 0 })
+	await.Promised(t, "no half of a storage stays", 30*time.Second, func() bool { return len(declaredObjects(t, root).halves()) == 0 })
 }
 
 // report says what the test is worth.

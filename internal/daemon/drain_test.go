@@ -65,7 +65,9 @@ func TestShutdownDropsNothing(t *testing.T) {
 	})
 	<-reached
 	stop()
+	began := time.Now()
 	waitReadiness(t, url, http.StatusServiceUnavailable)
+	await.Kept(t, "the drain is told", time.Since(began), 500*time.Millisecond)
 	leaving.Store(true)
 	readers.Wait()
 	close(drained)

@@ -216,6 +216,8 @@ func createClaims(t *testing.T, root kubernetes.Interface, count int) {
 
 // grantAndRevoke is one writer: an even one grants its storage, an odd one grants and revokes it, and revokes one that was there.
 func grantAndRevoke(t *testing.T, c *client.Client, group pai.GroupName, i int) {
+	began := time.Now()
+	defer func() { await.Kept(t, fmt.Sprintf("writer %d of many", i), time.Since(began), 20*time.Second) }()
 	name := pai.StorageName(fmt.Sprintf("new-%d", i))
 	answer, tries, err := insist(func() (client.Grant, error) { return c.GrantStorage(t.Context(), group, name) })
 	if err != nil || tries == 1 && !answer.Changed || answer.Warning == "" {
@@ -255,11 +257,11 @@ func testJobs(t *testing.T, root kubernetes.Interface, alice *client.Client) {
     resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 1}, commands: ["true"]},
   b: {dockerImage: i, completion: {minFailedInstances: -1, minSucceededInstances: -1}, resourcePerInstance: {cpu: 1, memoryMB: 64}, commands: ["true"]}},
   extras: {storages: [{name: personal}, {name: readonly, mountPath: /models}]}}`
-	id, err := alice.SubmitJob(t.Context(), []byte(source))
+	id, _, err := alice.SubmitJob(t.Context(), []byte(source))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := alice.SubmitJob(t.Context(), []byte(source)); pai.CodeOf(err) != pai.ConflictJobError {
+	if _, _, err := alice.SubmitJob(t.Context(), []byte(source)); pai.CodeOf(err) != pai.ConflictJobError {
 		t.Errorf("the same name again: got %v", err)
 	}
 	job, err := alice.Job(t.Context(), id)

@@ -90,7 +90,7 @@ func startProcess(t *testing.T, kubeconfig string, ahead time.Duration) *process
 
 func (p *process) waitReady(t *testing.T) {
 	t.Helper()
-	await.Until(t, "the server gets ready", func() bool {
+	await.Promised(t, "the server gets ready", time.Minute, func() bool {
 		resp, err := http.Get(p.url + "/readyz")
 		if err != nil {
 			return false

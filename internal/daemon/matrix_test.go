@@ -31,7 +31,7 @@ func testMatrix(t *testing.T, root kubernetes.Interface, servers ...*client.Clie
 		return versions
 	}
 	ordered := orders()
-	await.Until(t, "the orders of what the group holds", func() bool {
+	await.Promised(t, "the orders of what the group holds", 10*time.Second, func() bool {
 		ordered = orders()
 		return ordered["personal"] != "" && ordered["readonly"] != "" && ordered["unbound"] == ""
 	})
@@ -65,7 +65,7 @@ func testMatrix(t *testing.T, root kubernetes.Interface, servers ...*client.Clie
 		return h.Cells[0]
 	}
 	for _, c := range servers {
-		await.Until(t, "what the agent found", func() bool {
+		await.Promised(t, "what the agent found", 10*time.Second, func() bool {
 			return state(c, "personal").State == pai.CellOK && state(c, "readonly").State == pai.CellFailed
 		})
 		if f := state(c, "readonly").Finding; f == nil || f.Code != "STO-302" {

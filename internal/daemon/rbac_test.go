@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -48,7 +49,7 @@ func TestRBACAllowsWhatTheServerDoes(t *testing.T) {
 	}
 	useUsers(t, s, c)
 	for _, name := range []string{"one", "two"} {
-		_, err := c.SubmitJob(t.Context(), []byte(document(name)))
+		_, _, err := c.SubmitJob(t.Context(), []byte(document(name)))
 		if (err == nil) != (name == "one") {
 			t.Fatalf("job %s: %v", name, err)
 		}
@@ -111,7 +112,7 @@ func useUsers(t *testing.T, s *servertest.Server, c *client.Client) {
 // followed waits until a user's SMB account says whether the user is an administrator.
 func followed(t *testing.T, s *servertest.Server, user string, admin bool) {
 	t.Helper()
-	await.Until(t, fmt.Sprintf("the account of %s says that administrator is %t", user, admin), func() bool {
+	await.Promised(t, fmt.Sprintf("the account of %s says that administrator is %t", user, admin), 10*time.Second, func() bool {
 		account, err := s.Kube.Tracker().Get(corev1.SchemeGroupVersion.WithResource("secrets"), kube.StorageAccountNamespace, hex.EncodeToString([]byte(user)))
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pai-storage/pai-storage/internal/adtest"
 	"github.com/pai-storage/pai-storage/internal/await"
@@ -91,7 +92,7 @@ func (f *fileServer) launch() {
 func (f *fileServer) start(t *testing.T) {
 	t.Helper()
 	f.launch()
-	await.Until(t, "smbd serves", func() bool {
+	await.Promised(t, "smbd serves", 30*time.Second, func() bool {
 		select {
 		case <-f.smbd.Ended():
 			t.Fatalf("smbd ended: %s", f.smbd.Log())

@@ -1,7 +1,9 @@
 package jobspec
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -29,6 +31,7 @@ type document struct {
 	roles         []role  // what the task roles say that other parts must complete
 	deployments   []deployment
 	deployment    reference
+	plugin        *pai.StorageRequest // of the plugin that mounts storages; nil without it
 }
 
 // role is what a task role says that other parts of the document must complete.
@@ -63,6 +66,7 @@ func (r *reader) job(root ast.Node) pai.JobSpec {
 		"defaults":    func(p string, n ast.Node) { r.defaults(p, n, d) },
 		"extras":      func(p string, n ast.Node) { r.extras(p, n, d) },
 	}, "protocolVersion", "type", "name", "taskRoles")
+	d.addPluginStorages()
 	r.images(d)
 	r.registries(d)
 	r.allCommands(d)
@@ -207,7 +211,8 @@ func (r *reader) defaults(path string, n ast.Node, d *document) {
 // extras reads what concerns us of `extras`; everything else there belongs to clients.
 func (r *reader) extras(path string, n ast.Node, d *document) {
 	r.some(path, n, map[string]field{
-		"storages": func(p string, n ast.Node) { r.storages(p, n, &d.spec.Storages) },
+		"storages":   func(p string, n ast.Node) { r.storages(p, n, &d.spec.Storages) },
+		pluginsField: func(p string, n ast.Node) { r.plugins(p, n, d) },
 		"hivedScheduler": func(p string, n ast.Node) {
 			r.some(p, n, map[string]field{
 				"jobPriorityClass": func(p string, n ast.Node) { r.priority(p, n, &d.spec.Priority) },
@@ -244,6 +249,62 @@ func (r *reader) storages(path string, n ast.Node, to *pai.StorageRequest) {
 		to.Wanted = append(to.Wanted, w)
 	})
 	to.Defaults = len(to.Wanted) == 0
+}
+
+// pluginsField is where the original's clients list what runs beside a job's commands.
+const pluginsField = "com.microsoft.pai.runtimeplugin"
+
+// storagePlugin is the one that mounts storages.
+const storagePlugin = "teamwise_storage"
+
+// plugins reads the storages that the original's plugin would mount, and names the plugins that nobody runs here.
+func (r *reader) plugins(path string, n ast.Node, d *document) {
+	r.list(path, n, func(p string, n ast.Node) {
+		var name string
+		wanted := &pai.StorageRequest{Defaults: true}
+		r.some(p, n, map[string]field{
+			"plugin": func(p string, n ast.Node) { name, _ = r.text(p, n) },
+		})
+		if name != storagePlugin {
+			d.spec.Warnings = append(d.spec.Warnings, fmt.Sprintf("%s: the plugin %q is not run here", p, name))
+			return
+		}
+		r.some(p, n, map[string]field{"parameters": func(p string, n ast.Node) {
+			if isNull(r.resolve(n)) {
+				return
+			}
+			r.some(p, n, map[string]field{"storageConfigNames": func(p string, n ast.Node) {
+				if isNull(r.resolve(n)) {
+					return
+				}
+				r.list(p, n, func(p string, n ast.Node) {
+					var w pai.WantedStorage
+					r.storageName(p, n, &w.Name)
+					wanted.Wanted = append(wanted.Wanted, w)
+				})
+			}})
+		}})
+		wanted.Defaults = len(wanted.Wanted) == 0
+		d.plugin = wanted
+	})
+}
+
+// addPluginStorages puts what the plugin mounts to what the document mounts by itself, each storage once.
+func (d *document) addPluginStorages() {
+	to := &d.spec.Storages
+	switch {
+	case d.plugin == nil:
+	case len(to.Wanted) == 0 && !to.Defaults:
+		*to = *d.plugin
+	case d.plugin.Defaults != to.Defaults:
+		d.spec.Warnings = append(d.spec.Warnings, fmt.Sprintf("extras.%s: extras.storages counts, and not the plugin %s", pluginsField, storagePlugin))
+	default:
+		for _, w := range d.plugin.Wanted {
+			if !slices.ContainsFunc(to.Wanted, func(o pai.WantedStorage) bool { return o.Name == w.Name }) {
+				to.Wanted = append(to.Wanted, w)
+			}
+		}
+	}
 }
 
 func (r *reader) storageName(path string, n ast.Node, to *pai.StorageName) {

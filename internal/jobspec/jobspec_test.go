@@ -47,6 +47,47 @@ extras:
     - name: other
 `
 
+// TestPlugins: storages that the original's plugin mounts are mounted, and nobody believes that other plugins run.
+func TestPlugins(t *testing.T) {
+	wanted := func(names ...pai.StorageName) pai.StorageRequest {
+		var out pai.StorageRequest
+		for _, n := range names {
+			out.Wanted = append(out.Wanted, pai.WantedStorage{Name: n})
+		}
+		return out
+	}
+	head, _, _ := strings.Cut(good, "extras:")
+	const teamwise = "  com.microsoft.pai.runtimeplugin: [{plugin: teamwise_storage"
+	for name, c := range map[string]struct {
+		extras   string
+		want     pai.StorageRequest
+		warnings int
+		fault    string
+	}{
+		"names":                    {teamwise + ", parameters: {storageConfigNames: [nfs-storage, other], x: 1}}]\n", wanted("nfs-storage", "other"), 0, ""},
+		"no names":                 {teamwise + ", parameters: {storageConfigNames: []}}]\n", pai.StorageRequest{Defaults: true}, 0, ""},
+		"null":                     {teamwise + ", parameters: {storageConfigNames: null}}]\n", pai.StorageRequest{Defaults: true}, 0, ""},
+		"no parameters":            {teamwise + "}]\n", pai.StorageRequest{Defaults: true}, 0, ""},
+		"beside storages":          {teamwise + ", parameters: {storageConfigNames: [b, a]}}]\n  storages: [{name: a}]\n", wanted("a", "b"), 0, ""},
+		"defaults beside storages": {teamwise + "}]\n  storages: [{name: a}]\n", wanted("a"), 1, ""},
+		"storages beside defaults": {teamwise + ", parameters: {storageConfigNames: [b]}}]\n  storages: []\n", pai.StorageRequest{Defaults: true}, 1, ""},
+		"others":                   {"  com.microsoft.pai.runtimeplugin: [{plugin: ssh}, {plugin: cmd, parameters: {preCommands: [x]}}]\n", pai.StorageRequest{}, 2, ""},
+		"no list":                  {"  com.microsoft.pai.runtimeplugin: {plugin: ssh}\n", pai.StorageRequest{}, 0, "expected a list"},
+		"a bad name":               {teamwise + ", parameters: {storageConfigNames: [../x]}}]\n", pai.StorageRequest{}, 0, "cannot be the name of a storage"},
+	} {
+		got, err := jobspec.Parse([]byte(head + "extras:\n" + c.extras))
+		if c.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%s: %v, want %q", name, err, c.fault)
+			}
+			continue
+		}
+		if diff := cmp.Diff(c.want, got.Storages); err != nil || diff != "" || len(got.Warnings) != c.warnings {
+			t.Errorf("%s: %v, warnings %q\n%s", name, err, got.Warnings, diff)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	got, err := jobspec.Parse([]byte(good))
 	if err != nil {
@@ -55,6 +96,7 @@ func TestParse(t *testing.T) {
 	want := pai.JobSpec{
 		Name:           "train_1",
 		VirtualCluster: "default",
+		Warnings:       []string{`extras.com.microsoft.pai.runtimeplugin[0]: the plugin "ssh" is not run here`},
 		TaskRoles: []pai.TaskRole{
 			{
 				Name: "worker", Image: "busybox:1.36", Instances: 2, Retries: 3, SharedMemoryMB: 64, MinFailedInstances: 1, MinSucceededInstances: 2,

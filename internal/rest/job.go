@@ -21,7 +21,13 @@ type createJobInput struct {
 
 type createJobOutput struct {
 	Location string `header:"Location" doc:"The job"`
-	Body     message
+	Body     submitted
+}
+
+// submitted is what is said about a new job.
+type submitted struct {
+	Message  string   `json:"message"`
+	Warnings []string `json:"warnings,omitempty" doc:"What the document asks of others than this server, and nobody will do"`
 }
 
 type jobInput struct {
@@ -140,7 +146,7 @@ func (s *Server) createJob(ctx context.Context, in *createJobInput) (*createJobO
 	if err != nil {
 		return nil, err
 	}
-	return &createJobOutput{Location: jobPath(id), Body: message{fmt.Sprintf("update job %s successfully", id.Name)}}, nil
+	return &createJobOutput{Location: jobPath(id), Body: submitted{Message: fmt.Sprintf("update job %s successfully", id.Name), Warnings: spec.Warnings}}, nil
 }
 
 func jobPath(id pai.JobID) string { return prefix + "/jobs/" + id.String() }

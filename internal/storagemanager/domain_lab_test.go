@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pai-storage/pai-storage/internal/adtest"
 	"github.com/pai-storage/pai-storage/internal/await"
@@ -55,14 +56,14 @@ func TestDomain(t *testing.T) {
 	s.launch(t)
 
 	t.Run("a wrong domain password is told", func(t *testing.T) {
-		s.until(t, "told", func(d DomainStatus) bool {
+		s.until(t, "told", 30*time.Second, func(d DomainStatus) bool {
 			return strings.Contains(d.Reason, "does not accept domainuser and domainpwd") && !d.Joined
 		})
 	})
 	t.Run("with the right one it joins by itself", func(t *testing.T) {
 		s.password(t, adtest.JoinerPassword)
-		s.until(t, "joined", func(d DomainStatus) bool { return d.Joined })
-		s.serves(t, client)
+		s.until(t, "joined", time.Minute, func(d DomainStatus) bool { return d.Joined })
+		s.serves(t, client, time.Minute)
 	})
 	t.Run("no password is to be seen", func(t *testing.T) {
 		for where, text := range map[string]string{"the log": s.daemon.Log(), "processes": s.MustRun(t, "", "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' ' '"),
@@ -75,25 +76,25 @@ func TestDomain(t *testing.T) {
 	t.Run("a home by Kerberos and by password", func(t *testing.T) { s.homes(t, client) })
 	t.Run("a deleted machine account is made anew", func(t *testing.T) {
 		controller.MustRun(t, "", "samba-tool", "computer", "delete", "PAI-SM")
-		await.Until(t, "it is made anew", func() bool {
+		await.Promised(t, "it is made anew", time.Minute, func() bool {
 			r, err := controller.Run(t.Context(), "", "samba-tool", "computer", "show", "PAI-SM")
 			return err == nil && r.Code == 0
 		})
-		s.serves(t, client)
+		s.serves(t, client, time.Minute)
 	})
 	t.Run("the controller goes and comes", func(t *testing.T) {
 		controller.Down()
 		// Samba asks the controller until it has noticed that it is away, which may take longer than a client waits.
-		await.Until(t, "the shared account gets in without a controller", func() bool {
+		await.Promised(t, "the shared account gets in without a controller", time.Minute, func() bool {
 			return smbclient(t, client, `PAI-SM\smbuser`, localPassword, "data", "ls").Code == 0
 		})
 		if r := smbclient(t, client, `PAI\alice`, adtest.AlicePassword, "home", "ls"); r.Code == 0 {
 			t.Errorf("alice was let in by nobody: %+v", r)
 		}
-		s.until(t, "the reason is told", func(d DomainStatus) bool { return strings.Contains(d.Reason, "no domain controller answers") })
+		s.until(t, "the reason is told", time.Minute, func(d DomainStatus) bool { return strings.Contains(d.Reason, "no domain controller answers") })
 		controller.Up(t)
-		s.until(t, "well again", func(d DomainStatus) bool { return d.Joined && d.Reason == "" })
-		s.serves(t, client)
+		s.until(t, "well again", time.Minute, func(d DomainStatus) bool { return d.Joined && d.Reason == "" })
+		s.serves(t, client, time.Minute)
 	})
 }
 
@@ -123,7 +124,7 @@ func (s *domainServer) password(t *testing.T, text string) {
 }
 
 // until waits until the storage manager says so of its domain.
-func (s *domainServer) until(t *testing.T, what string, is func(DomainStatus) bool) {
+func (s *domainServer) until(t *testing.T, what string, limit time.Duration, is func(DomainStatus) bool) {
 	t.Helper()
 	var last string
 	t.Cleanup(func() {
@@ -131,7 +132,7 @@ func (s *domainServer) until(t *testing.T, what string, is func(DomainStatus) bo
 			t.Logf("%s: it says %s", what, last)
 		}
 	})
-	await.Until(t, what, func() bool {
+	await.Promised(t, what, limit, func() bool {
 		r, err := s.Run(t.Context(), "", "/usr/bin/storage-manager", "status")
 		last = fmt.Sprintf("%s%s, error %v", r.Out, r.Err, err)
 		var status Status
@@ -140,9 +141,9 @@ func (s *domainServer) until(t *testing.T, what string, is func(DomainStatus) bo
 }
 
 // serves waits until alice reaches her home by her password.
-func (s *domainServer) serves(t *testing.T, client *adtest.Machine) {
+func (s *domainServer) serves(t *testing.T, client *adtest.Machine, limit time.Duration) {
 	t.Helper()
-	await.Until(t, "alice gets in", func() bool { return smbclient(t, client, `PAI\alice`, adtest.AlicePassword, "home", "ls").Code == 0 })
+	await.Promised(t, "alice gets in", limit, func() bool { return smbclient(t, client, `PAI\alice`, adtest.AlicePassword, "home", "ls").Code == 0 })
 }
 
 func (s *domainServer) homes(t *testing.T, client *adtest.Machine) {

@@ -73,7 +73,7 @@ func rate(n int, do func()) float64 {
 
 func (b *testbed) submit(c *client.Client, from, to int) {
 	b.each(from, to, func(ctx context.Context, i int) error {
-		_, err := c.SubmitJob(ctx, fmt.Appendf(nil, `protocolVersion: 2
+		_, _, err := c.SubmitJob(ctx, fmt.Appendf(nil, `protocolVersion: 2
 name: job-%06d
 type: job
 prerequisites: [{name: i, type: dockerimage, uri: "registry.example/torch:2"}]
