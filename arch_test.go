@@ -100,6 +100,11 @@ var allowed = map[string]map[string]string{
 		"internal/nodeimage":    "the workers' image",
 		"internal/pki":          "certificates of workers and services",
 		"internal/proc":         "supervised processes",
+		"internal/qemu":         "what runs the workers",
+	},
+	"internal/qemu": {
+		"internal/buildcache": "downloaded once",
+		"internal/proc":       "runs Debian's tools",
 	},
 	"internal/controlplane": {
 		"internal/pki":  "certificates of the components",

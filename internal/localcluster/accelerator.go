@@ -12,15 +12,13 @@ import (
 
 	"github.com/pai-storage/pai-storage/internal/buildcache"
 	"github.com/pai-storage/pai-storage/internal/proc"
+	"github.com/pai-storage/pai-storage/internal/qemu"
 )
 
-// The ways to run a virtual machine.
+// The ways to run a virtual machine. The second one stands for what [qemu.QEMU.Emulation] says.
 const (
-	hardware = "kvm"
-	// emulation has one thread for all processors of a machine. With a thread for each, QEMU before 8.1 may run an instruction on one of them that
-	// the kernel has replaced by another: a processor that meets a breakpoint where there is none any more goes round in a circle for good.
-	// (QEMU's commit "accel/tcg: Always lock pages before translation". Linux replaces instructions when the first container starts.)
-	emulation = "tcg,thread=single"
+	hardware  = "kvm"
+	emulation = "tcg"
 )
 
 // accelerationProof is how long a machine may take to boot a kernel that has nothing to run. Emulation takes about 2.5 s. It is long
@@ -64,7 +62,7 @@ func (cfg Config) accelerator(ctx context.Context, note func(string)) string {
 func (cfg Config) bootWith(ctx context.Context, accelerator string) error {
 	ctx, cancel := context.WithTimeout(ctx, accelerationProof)
 	defer cancel()
-	return proc.Run(ctx, proc.Command{Path: "/usr/bin/qemu-system-x86_64", Log: cfg.path("accelerator.log"), Args: []string{
+	return proc.Run(ctx, proc.Command{Path: qemu.Installed, Log: cfg.path("accelerator.log"), Args: []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", "256",
 		"-kernel", cfg.Image.Kernel, "-append", "quiet panic=-1 tsc=reliable",
 	}})

@@ -11,6 +11,8 @@ import (
 	"regexp"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/pai-storage/pai-storage/internal/qemu"
 )
 
 // Defaults that people meet.
@@ -36,9 +38,10 @@ type Config struct {
 	// Kubeconfig of an existing cluster to use instead of one of our own.
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 
-	BinDir     string `json:"binDir,omitempty"`     // Kubernetes binaries
-	Image      Image  `json:"image,omitzero"`       // what workers boot from
-	RESTServer string `json:"restServer,omitempty"` // the rest-server program
+	BinDir     string    `json:"binDir,omitempty"`     // Kubernetes binaries
+	Image      Image     `json:"image,omitzero"`       // what workers boot from
+	Emulator   qemu.QEMU `json:"emulator,omitzero"`    // what runs workers when there is no hardware virtualization
+	RESTServer string    `json:"restServer,omitempty"` // the rest-server program
 }
 
 // Image is what workers boot from.

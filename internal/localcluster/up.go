@@ -20,6 +20,7 @@ import (
 	"github.com/pai-storage/pai-storage/internal/kubebuild"
 	"github.com/pai-storage/pai-storage/internal/nodeimage"
 	"github.com/pai-storage/pai-storage/internal/proc"
+	"github.com/pai-storage/pai-storage/internal/qemu"
 )
 
 // Up brings the cluster of a configuration up and returns when it is ready. It is idempotent: what runs is
@@ -275,6 +276,11 @@ func (u *upper) build(ctx context.Context, note func(string)) (string, error) {
 		var err error
 		u.cfg.BinDir, err = kubebuild.Ensure(building, kube)
 		notes.part("Kubernetes")("built")
+		return err
+	})
+	group.Go(func() error {
+		var err error
+		u.cfg.Emulator, err = qemu.Find(building, qemu.Options{Cache: cache, Log: u.cfg.path("packages.log"), Note: notes.part("QEMU")})
 		return err
 	})
 	if err := group.Wait(); err != nil {

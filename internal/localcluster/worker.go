@@ -17,6 +17,7 @@ import (
 	"github.com/pai-storage/pai-storage/internal/controlplane"
 	"github.com/pai-storage/pai-storage/internal/pki"
 	"github.com/pai-storage/pai-storage/internal/proc"
+	"github.com/pai-storage/pai-storage/internal/qemu"
 )
 
 const (
@@ -74,34 +75,42 @@ func kernelParameters(accelerator string) string {
 	return text
 }
 
+// emulatedProcessor has all that the emulator can do, without what costs more than it gives. Page tables of five levels make each walk a quarter
+// longer.
+const emulatedProcessor = "max,-la57,-smap,-smep,-pku,-umip"
+
 // worker describes the virtual machine as a process.
 func (cfg Config) worker(w Worker, accelerator string, ready func(context.Context) error) *proc.Child {
 	dir := cfg.path("workers", w.Name)
 	drive := func(file, rest string) []string {
 		return []string{"-drive", "if=virtio,file=" + filepath.Join(dir, file) + "," + rest}
 	}
-	args := []string{
+	program, how, processor := qemu.QEMU{Path: qemu.Installed}, accelerator, "max"
+	if accelerator != hardware {
+		program, how, processor = cfg.Emulator, cfg.Emulator.Emulation(), emulatedProcessor
+	}
+	args := program.Args(
 		"-name", w.Name, "-nodefaults", "-no-user-config", "-display", "none",
-		"-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
+		"-accel", how, "-cpu", processor, "-smp", "2", "-m", fmt.Sprint(cfg.Memory),
 		"-kernel", cfg.Image.Kernel, "-initrd", cfg.Image.Initrd,
 		"-append", kernelParameters(accelerator),
-		"-serial", "file:" + filepath.Join(dir, "console.log"),
-		"-netdev", "tap,id=net0,script=no,downscript=no,ifname=" + w.tap(),
-		"-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + w.mac(),
-		"-chardev", "socket,id=guest0,server=on,wait=off,path=" + filepath.Join(dir, "guest.sock"),
-		"-qmp", "unix:" + filepath.Join(dir, monitorSocket) + ",server=on,wait=off",
+		"-serial", "file:"+filepath.Join(dir, "console.log"),
+		"-netdev", "tap,id=net0,script=no,downscript=no,ifname="+w.tap(),
+		"-device", "virtio-net-pci,netdev=net0,romfile=,mac="+w.mac(),
+		"-chardev", "socket,id=guest0,server=on,wait=off,path="+filepath.Join(dir, "guest.sock"),
+		"-qmp", "unix:"+filepath.Join(dir, monitorSocket)+",server=on,wait=off",
 		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=guest0,name=org.qemu.guest_agent.0",
-	}
+	)
 	// The root disk is made anew at each start of the cluster: what the machine's crash costs does not
 	// matter, so nothing waits for the disk. The data disk is people's data.
 	args = append(args, drive(rootDisk, "format=qcow2,cache=unsafe")...)
 	args = append(args, drive(seedDisk, "format=raw,readonly=on")...)
 	args = append(args, drive(dataDisk, "format=raw,cache=writeback,discard=unmap")...)
-	path := "/usr/bin/qemu-system-x86_64"
+	path := program.Path
 	if accelerator != hardware { // an emulated machine takes all that it gets; whoever asks the control plane need not wait for that
 		path, args = "/usr/bin/nice", append([]string{"-n", "5", path}, args...)
 	}
-	return proc.New(proc.Spec{Name: w.Name, Path: path, Args: args, Log: filepath.Join(dir, "qemu.log"), Ready: ready})
+	return proc.New(proc.Spec{Name: w.Name, Path: path, Args: args, Env: program.Env(), Log: filepath.Join(dir, "qemu.log"), Ready: ready})
 }
 
 // workerArchive is what a worker unpacks over its root at power-on.
