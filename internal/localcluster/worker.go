@@ -69,15 +69,19 @@ func prepareWorker(ctx context.Context, cfg Config, w Worker, plane *controlplan
 // kernelParameters of a worker.
 func kernelParameters(accelerator string) string {
 	text := "console=ttyS0 quiet panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 tsc=reliable unknown_nmi_panic rcu_nocbs=all"
-	if speed := tscKHz(); accelerator != hardware && speed > 0 {
+	if accelerator == hardware {
+		return text
+	}
+	text += " clearcpuid=rep_good,erms,fsrm"
+	if speed := tscKHz(); speed > 0 {
 		text += fmt.Sprintf(" tsc_early_khz=%d", speed)
 	}
 	return text
 }
 
 // emulatedProcessor has all that the emulator can do, without what costs more than it gives. Page tables of five levels make each walk a quarter
-// longer.
-const emulatedProcessor = "max,-la57,-smap,-smep,-pku,-umip"
+// longer. String instructions are emulated byte by byte: programs, and with clearcpuid the kernel, shall copy and clear by ordinary ones.
+const emulatedProcessor = "max,-la57,-smap,-smep,-pku,-umip,-erms,-fsrm"
 
 // worker describes the virtual machine as a process.
 func (cfg Config) worker(w Worker, accelerator string, ready func(context.Context) error) *proc.Child {
