@@ -34,7 +34,7 @@ type Entry struct {
 	Build func(ctx context.Context, dir string) error
 	// Note tells people what is going on; may be nil.
 	Note func(string)
-	// Keep is how many older entries of the kind stay; the rest is deleted after a build.
+	// Keep is how many older entries of the kind stay; the rest is deleted after a build, except those that are in use, see [Use].
 	Keep int
 }
 
@@ -140,11 +140,45 @@ func (e Entry) prune(current string) error {
 	}
 	sort.Slice(olds, func(i, j int) bool { return olds[i].at.After(olds[j].at) })
 	for i := e.Keep; i < len(olds); i++ {
+		if inUse(olds[i].path) {
+			continue
+		}
 		if err := os.RemoveAll(olds[i].path); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Use keeps an entry from being deleted by the builds of newer ones, until release is called or the process ends. A directory that is no entry of
+// a cache is nobody's to delete: there is nothing to do.
+func Use(dir string) (release func(), err error) {
+	f, err := os.Open(filepath.Join(dir, listName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cache entry: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH)
+	if err == nil {
+		_, err = os.Stat(f.Name()) // it may have been deleted just before
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cache entry %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// inUse reports whether somebody uses the entry.
+func inUse(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, listName))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
 type file struct {

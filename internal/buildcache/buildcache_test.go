@@ -117,6 +117,45 @@ func TestOldEntriesGo(t *testing.T) {
 	}
 }
 
+// TestUsedEntriesStay: what runs keeps what it runs from, and no longer than it runs.
+func TestUsedEntriesStay(t *testing.T) {
+	root := t.TempDir()
+	var builds atomic.Int32
+	build := func(key string) string {
+		dir, err := buildcache.Ensure(t.Context(), counting(root, key, &builds))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	used := build("a")
+	var releases []func()
+	for range 2 { // two clusters
+		release, err := buildcache.Use(used)
+		if err != nil {
+			t.Fatal(err)
+		}
+		releases = append(releases, release)
+	}
+	there := func() bool { _, err := os.Stat(filepath.Join(used, "result")); return err == nil }
+	build("b")
+	releases[0]()
+	build("c")
+	if !there() {
+		t.Error("deleted while it was in use")
+	}
+	releases[1]()
+	build("d")
+	if there() {
+		t.Error("it stays for ever")
+	}
+	if release, err := buildcache.Use(t.TempDir()); err != nil {
+		t.Errorf("a directory of somebody's own: %v", err)
+	} else {
+		release()
+	}
+}
+
 func TestKeyTellsPartsApart(t *testing.T) {
 	if buildcache.Key([]byte("ab"), []byte("c")) == buildcache.Key([]byte("a"), []byte("bc")) {
 		t.Error("the same key for different parts")

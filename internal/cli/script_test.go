@@ -120,7 +120,8 @@ func become(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// finish lets every task of a job's first role end with an exit code, as the kubelet and the job controller would say.
+// finish lets every task of a job's first role end with an exit code, as the kubelet and the job controller would say, and waits until the server
+// knows: finish USER JOB CODE.
 func finish(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value("server").(*servertest.Server)
 	id := pai.JobID{User: pai.UserName(args[0]), Name: pai.JobName(args[1])}
@@ -128,7 +129,8 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 	if _, err := fmt.Sscan(args[2], &code); err != nil {
 		ts.Fatalf("%v", err)
 	}
-	ctx := context.Background()
+	t := ts.Value("test").(testing.TB)
+	ctx := await.Context(t)
 	name := specs.RoleJobName(id, "worker", 0)
 	job, err := s.Kube.BatchV1().Jobs("default").Get(ctx, name, metav1.GetOptions{})
 	ts.Check(err)
@@ -151,6 +153,11 @@ func finish(ts *testscript.TestScript, _ bool, args []string) {
 	job.Status.Conditions = append(job.Status.Conditions, condition)
 	_, err = s.Kube.BatchV1().Jobs("default").UpdateStatus(ctx, job, metav1.UpdateOptions{})
 	ts.Check(err)
+	await.Until(t, "the server knows how the job has ended", func() bool {
+		j, err := s.Cluster.Job(ctx, id)
+		ts.Check(err)
+		return j.State.Done() && len(j.Roles) > 0 && len(j.Roles[0].Tasks) > 0 && j.Roles[0].Tasks[0].State.Done()
+	})
 }
 
 // bind does what Kubernetes does with the claim of a storage, once there is one: bind STORAGE.

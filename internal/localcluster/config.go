@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/pai-storage/pai-storage/internal/buildcache"
 	"github.com/pai-storage/pai-storage/internal/qemu"
 )
 
@@ -42,6 +43,25 @@ type Config struct {
 	Image      Image     `json:"image,omitzero"`       // what workers boot from
 	Emulator   qemu.QEMU `json:"emulator,omitzero"`    // what runs workers when there is no hardware virtualization
 	RESTServer string    `json:"restServer,omitempty"` // the rest-server program
+}
+
+// use keeps what the cluster runs from in the cache until release is called.
+func (c Config) use() (release func(), err error) {
+	var releases []func()
+	release = func() {
+		for _, r := range releases {
+			r()
+		}
+	}
+	for _, part := range []string{c.BinDir, filepath.Dir(c.Image.Disk), filepath.Dir(c.Emulator.Root)} {
+		r, err := buildcache.Use(part)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		releases = append(releases, r)
+	}
+	return release, nil
 }
 
 // Image is what workers boot from.

@@ -59,6 +59,11 @@ func Supervise(ctx context.Context, stateDir string) error {
 	if _, err := io.ReadFull(os.NewFile(fdGo, "go"), make([]byte, 1)); err != nil {
 		return fmt.Errorf("the process that started the supervisor is gone: %w", err)
 	}
+	release, err := cfg.use()
+	if err != nil {
+		return err
+	}
+	defer release()
 	s := &supervisor{cfg: cfg, guests: map[string]*guest{}}
 	if cfg.Kubeconfig == "" {
 		if err := isolateMounts(); err != nil {

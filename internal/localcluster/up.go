@@ -46,7 +46,7 @@ func Up(ctx context.Context, cfg Config, r Reporter) (Status, error) {
 		return Status{}, err
 	}
 	defer unlock()
-	u := &upper{cfg: cfg, reporter: r}
+	u := &upper{cfg: cfg, reporter: r, release: func() {}}
 	if err := u.up(ctx); err != nil {
 		if fresh && u.nothingStarted {
 			_ = os.RemoveAll(cfg.StateDir)
@@ -67,7 +67,8 @@ func Prepare(ctx context.Context, cfg Config, r Reporter) error {
 		return err
 	}
 	defer unlock()
-	u := &upper{cfg: cfg, reporter: r}
+	u := &upper{cfg: cfg, reporter: r, release: func() {}}
+	defer func() { u.release() }()
 	steps := u.steps()
 	return runSteps(ctx, steps[:len(steps)-1], r)
 }
@@ -78,6 +79,7 @@ type upper struct {
 	// nothingStarted: the failure came before there was a log worth reading.
 	nothingStarted bool
 	listeners      []*os.File
+	release        func() // what is built may be deleted again; by then the supervisor uses it
 }
 
 func (u *upper) up(ctx context.Context) error {
@@ -96,6 +98,7 @@ func (u *upper) up(ctx context.Context) error {
 		return err
 	}
 	defer u.closeListeners()
+	defer func() { u.release() }()
 	if err := runSteps(ctx, u.steps(), u.reporter); err != nil {
 		return err
 	}
@@ -287,7 +290,15 @@ func (u *upper) build(ctx context.Context, note func(string)) (string, error) {
 		return "", err
 	}
 	built, err := nodeimage.Ensure(ctx, image, u.cfg.BinDir)
+	if err != nil {
+		return "", err
+	}
 	u.cfg.Image = Image{Kernel: built.Kernel, Initrd: built.Initrd, Disk: built.Disk}
+	release, err := u.cfg.use()
+	if err != nil {
+		return "", err
+	}
+	u.release = release
 	return "in " + filepath.Dir(filepath.Dir(built.Disk)), err
 }
 
