@@ -24,8 +24,10 @@ const (
 // coherence: what was changed one way, each other way shows at the next look, also where it had looked before: made, appended, overwritten with as
 // many bytes, cut, renamed, removed. The clients are told to remember nothing themselves, so what is asked is what the servers remember.
 func (f *faultLab) coherence(t *testing.T) {
-	f.undo(t, "worker2", "umount -l /mnt/look-nfs /mnt/look-smb")
-	f.on(t, "worker2", "mkdir -p /mnt/look-nfs /mnt/look-smb; mount -t nfs -o nfsvers=4.1,noac,lookupcache=none 10.0.0.1:/data /mnt/look-nfs && "+
+	// Linux' SMB client remembers for a second that a name is not there, whatever actimeo says. This setting is the only way to tell it not to.
+	const absent = "/proc/fs/cifs/LookupCacheEnabled"
+	f.undo(t, "worker2", "umount -l /mnt/look-nfs /mnt/look-smb; echo 1 > "+absent)
+	f.on(t, "worker2", "modprobe cifs; echo 0 > "+absent+"; mkdir -p /mnt/look-nfs /mnt/look-smb; mount -t nfs -o nfsvers=4.1,noac,lookupcache=none 10.0.0.1:/data /mnt/look-nfs && "+
 		"mount -t cifs //10.0.0.1/data /mnt/look-smb -o vers=3.1.1,actimeo=0,username=smbuser,password="+smbPassword)
 	f.declare(t, claim{name: "sm-look", source: nfs("/data"), options: version41 + ", noac, lookupcache=none"})
 	f.bound(t, "sm-look")
