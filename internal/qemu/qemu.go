@@ -201,8 +201,11 @@ func (a archive) unpack(ctx context.Context, dir, log string) error {
 		}
 	}
 	debs, err := filepath.Glob(filepath.Join(work, "*.deb"))
-	if err != nil || len(debs) != len(packages) {
-		return fmt.Errorf("%d of %d packages came (%w)", len(debs), len(packages), err)
+	if err == nil && len(debs) != len(packages) {
+		err = fmt.Errorf("%s has %d of the packages %s", a.suite, len(debs), strings.Join(packages, " "))
+	}
+	if err != nil {
+		return err
 	}
 	for _, deb := range debs {
 		if err := proc.Run(ctx, proc.Command{Path: "dpkg-deb", Args: []string{"-x", deb, filepath.Join(dir, "root")}, Log: log}); err != nil {
