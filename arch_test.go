@@ -71,7 +71,9 @@ var allowed = map[string]map[string]string{
 		"internal/kube":       "users' password hashes and tokens",
 		"internal/fileserver": "the hash that SMB takes for a password",
 	},
+	"internal/auditlog": {"": "the entries"},
 	"internal/kube": {
+		"internal/auditlog":     "how the audit trail is kept",
 		"internal/mount":        "what workers are to mount for a check",
 		"internal/storagecheck": "what workers are told, and what they tell",
 		"internal/volume":       "how workers mount a volume",
@@ -123,8 +125,9 @@ var allowed = map[string]map[string]string{
 		"internal/yamltext":   "where in the source things stand",
 	},
 	"internal/rollout": {
-		"":                       "which types of storages a worker lacks something for",
+		"":                       "which types of storages a worker lacks something for, and what an entry of the audit trail is",
 		"deploy":                 "the services' manifests",
+		"internal/auditlog":      "what was done is in the trail",
 		"internal/clusterconfig": "what is carried, checked",
 		"internal/kubeapply":     "manifests into the cluster",
 		"internal/storagecheck":  "what node agents complain about",
@@ -202,7 +205,7 @@ var confined = map[string]struct {
 	to  []string
 	why string
 }{
-	"k8s.io/": {[]string{"internal/csi", "internal/kube", "internal/kube/specs", "internal/kube/fileaccess", "internal/kubeapply", "internal/kubefake", "internal/kubetest",
+	"k8s.io/": {[]string{"internal/csi", "internal/kube", "internal/kube/specs", "internal/kube/fileaccess", "internal/kubeapply", "internal/kubefake", "internal/kubetest", "internal/auditlog",
 		"internal/controlplane", "internal/localcluster", "internal/daemon", "internal/servertest", "internal/rollout", "internal/storagemanager", "internal/agent"}, "the nouns reach Kubernetes through internal/kube"},
 	"github.com/spf13/cobra":            {[]string{"internal/cli"}, "flags are the command line's"},
 	"github.com/danielgtaylor/huma/":    {[]string{"internal/rest"}, "HTTP is one front end among others"},

@@ -44,7 +44,7 @@ type AuditEntry struct {
 	Address string
 	Request string
 	Action  AuditAction
-	Kind    string          // of the thing: group, user, token, storage, storage-password, job
+	Kind    string          // of the thing: group, user, token, storage, storage-password, job, configuration, service, node
 	Name    string          // of the thing
 	Before  json.RawMessage // what changed, as it was: a JSON object; nil when the thing was made
 	After   json.RawMessage // what changed, as it is now; nil when the thing was deleted

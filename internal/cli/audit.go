@@ -31,7 +31,8 @@ func newAudit(s *Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Show who changed what (administrators)",
-		Long:  `Show who changed which group, user, token, storage or SMB password, from what to what, when and from where; the newest first.`,
+		Long: `Show who changed which group, user, token, storage or SMB password, from what to what, when and from where; the newest first.
+What administrators did with a kubeconfig is there too (paictl config push, service, node prepare), by the name that Kubernetes knows them by.`,
 		Example: `  paictl audit
   paictl audit --kind group --name research --last 24h
   paictl audit --by admin --output json`,
@@ -41,7 +42,7 @@ func newAudit(s *Streams) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.by, "by", "", "changes by this user")
 	f.StringVar(&o.action, "action", "", "create, change or delete")
-	f.StringVar(&o.kind, "kind", "", "of this kind of thing: group, user, token, storage or storage-password")
+	f.StringVar(&o.kind, "kind", "", "of this kind of thing: group, user, token, storage, storage-password, job, configuration, service or node")
 	f.StringVar(&o.name, "name", "", "of the thing of this name")
 	f.DurationVar(&o.last, "last", 0, "not older than this, such as 24h")
 	f.IntVar(&o.limit, "limit", 100, "at most so many")

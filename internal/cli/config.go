@@ -116,6 +116,7 @@ func (o *configOptions) push(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	services.Warn = func(text string) { fmt.Fprintln(o.streams.Err, "warning: "+text) }
 	files, base, err := rollout.ReadDirectory(o.directory)
 	if err != nil {
 		return err

@@ -74,6 +74,10 @@ func (o *serviceOptions) connect() (services *rollout.Services, done func(), err
 		return nil, nil, err
 	}
 	live, current := term.NewLive(o.streams.Err), ""
+	services.Warn = func(text string) {
+		live.End()
+		fmt.Fprintln(o.streams.Err, "warning: "+text)
+	}
 	services.Note = func(service, state string) {
 		if service != current {
 			live.End()

@@ -16,6 +16,7 @@ import (
 	ktesting "k8s.io/client-go/testing"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/auditlog"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 )
 
@@ -136,12 +137,12 @@ func TestAuditIsBounded(t *testing.T) {
 	}
 	total := 0
 	for _, m := range list.Items {
-		if len(m.Data[auditField]) > 2*chunkBytes {
-			t.Errorf("%s has %d bytes", m.Name, len(m.Data[auditField]))
+		if len(m.Data[auditlog.Field]) > 2*auditlog.ChunkBytes {
+			t.Errorf("%s has %d bytes", m.Name, len(m.Data[auditlog.Field]))
 		}
-		total += len(m.Data[auditField])
+		total += len(m.Data[auditlog.Field])
 	}
-	if total > trailBytes+4*chunkBytes || total < trailBytes/2 {
+	if total > trailBytes+4*auditlog.ChunkBytes || total < trailBytes/2 {
 		t.Errorf("the trail has %d bytes in %d ConfigMaps", total, len(list.Items))
 	}
 	latest := entries(t, servers[0], pai.AuditQuery{Limit: 1000})
@@ -230,7 +231,7 @@ func TestAuditSurvivesForeignWrites(t *testing.T) {
 	for i, meddle := range []func(corev1.ConfigMap) error{
 		func(m corev1.ConfigMap) error { return maps.Delete(t.Context(), m.Name, metav1.DeleteOptions{}) },
 		func(m corev1.ConfigMap) error {
-			m.Data[auditField] = "not an entry"
+			m.Data[auditlog.Field] = "not an entry"
 			_, err := maps.Update(t.Context(), &m, metav1.UpdateOptions{})
 			return err
 		},

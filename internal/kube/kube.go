@@ -43,6 +43,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/auditlog"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
 )
@@ -133,7 +134,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 		o.SystemNamespace = SystemNamespace
 	}
 	c := &Cluster{client: client, namespace: o.JobsNamespace, system: o.SystemNamespace, log: o.Log, now: o.Now, clusters: o.VirtualClusters, turns: map[string]*turns{}}
-	c.trails = map[string]*trail{mainTrail: newTrail(c, mainTrail), jobsTrail: newTrail(c, jobsTrail)}
+	c.trails = map[string]*trail{auditlog.Main: newTrail(c, auditlog.Main), auditlog.Jobs: newTrail(c, auditlog.Jobs)}
 	c.groups = newView("group", c.log, parseGroup)
 	c.users = newView("user", c.log, parseUser)
 	c.tokens = newView("token", c.log, parseTokens)
@@ -211,7 +212,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{in("", "", "").Storage().V1().CSINodes().Informer(), c.drivers},
 		{slim(storagecheck.OrderNamespace, "", "", slimOrder).Core().V1().Secrets().Informer(), c.orders},
 		{in(storagecheck.ReportNamespace, "", "").Core().V1().ConfigMaps().Informer(), c.reports},
-		{in(c.system, "", auditLabel).Core().V1().ConfigMaps().Informer(), c.chunks},
+		{in(c.system, "", auditlog.Label).Core().V1().ConfigMaps().Informer(), c.chunks},
 		{in(c.namespace, "", "").Core().V1().PersistentVolumeClaims().Informer(), c.claims},
 		{in("", "", "").Core().V1().PersistentVolumes().Informer(), c.volumes},
 		{in("", "", "").Storage().V1().StorageClasses().Informer(), c.classes},

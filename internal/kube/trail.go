@@ -3,11 +3,8 @@ package kube
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/auditlog"
 )
 
 // The audit trail is kept in ConfigMaps of the system namespace, each with JSON lines. Every server appends to a ConfigMap of its own,
@@ -22,18 +20,9 @@ import (
 // more than the trail may hold, the oldest go. What users do with their jobs has a trail of its own, so that nobody who submits many jobs makes the
 // other one forget.
 const (
-	auditLabel  = "pai.storage/audit" // on the ConfigMaps: which trail
-	auditField  = "entries"
-	chunkBytes  = 64 << 10
 	trailBytes  = 4 << 20
 	trailChunks = 512
 	trailQueue  = 1024
-)
-
-// The values of [auditLabel].
-const (
-	mainTrail = "true"
-	jobsTrail = "jobs"
 )
 
 // chunk is what one ConfigMap holds.
@@ -45,37 +34,17 @@ type chunk struct {
 	entries []pai.AuditEntry // in the order of writing
 }
 
-// line is an entry as it is kept.
-type line struct {
-	ID      string          `json:"id"`
-	Time    time.Time       `json:"time"`
-	User    pai.UserName    `json:"user,omitempty"`
-	Address string          `json:"address,omitempty"`
-	Request string          `json:"request,omitempty"`
-	Action  pai.AuditAction `json:"action"`
-	Kind    string          `json:"kind"`
-	Name    string          `json:"name"`
-	Before  json.RawMessage `json:"before,omitempty"`
-	After   json.RawMessage `json:"after,omitempty"`
-}
-
 func parseChunk(obj any) (chunk, error) {
 	m, ok := obj.(*corev1.ConfigMap)
 	if !ok {
 		return chunk{}, fmt.Errorf("expected a ConfigMap, got %T", obj)
 	}
-	which, ours := m.Labels[auditLabel]
+	which, ours := m.Labels[auditlog.Label]
 	if !ours {
-		return chunk{}, fmt.Errorf("it has no label %s", auditLabel)
+		return chunk{}, fmt.Errorf("it has no label %s", auditlog.Label)
 	}
-	ch := chunk{name: m.Name, trail: which, uid: m.UID, bytes: len(m.Data[auditField])}
-	for text := range strings.Lines(m.Data[auditField]) {
-		var l line
-		if json.Unmarshal([]byte(text), &l) == nil { // one line that somebody spoiled does not hide the others
-			ch.entries = append(ch.entries, pai.AuditEntry(l))
-		}
-	}
-	return ch, nil
+	text := m.Data[auditlog.Field]
+	return chunk{name: m.Name, trail: which, uid: m.UID, bytes: len(text), entries: auditlog.Entries(text)}, nil
 }
 
 // trail writes entries.
@@ -100,11 +69,11 @@ func newTrail(c *Cluster, which string) *trail {
 func (t *trail) keep(ctx context.Context, e pai.AuditEntry) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout) // the change is made: whoever hangs up does not undo it
 	defer cancel()
-	text, err := encode(line(e))
+	text, err := auditlog.Line(e)
 	if err != nil {
 		return err
 	}
-	o := order{line: append(text, '\n'), done: make(chan error, 1)}
+	o := order{line: text, done: make(chan error, 1)}
 	select {
 	case t.queue <- o:
 	case <-ctx.Done():
@@ -137,7 +106,7 @@ func (t *trail) run(ctx context.Context) {
 // waiting is the first order and those that wait behind it, about as many as fit into one ConfigMap.
 func (t *trail) waiting(first order) []order {
 	batch, size := []order{first}, len(first.line)
-	for size < chunkBytes {
+	for size < auditlog.ChunkBytes {
 		select {
 		case o := <-t.queue:
 			batch, size = append(batch, o), size+len(o.line)
@@ -168,9 +137,9 @@ func (t *trail) write(ctx context.Context, batch []order) error {
 // wrote or deleted it.
 func (t *trail) appendText(ctx context.Context, text string) (*corev1.ConfigMap, error) {
 	maps := t.cluster.client.CoreV1().ConfigMaps(t.cluster.system)
-	if t.current != nil && len(t.current.Data[auditField])+len(text) <= chunkBytes {
+	if t.current != nil && len(t.current.Data[auditlog.Field])+len(text) <= auditlog.ChunkBytes {
 		next := t.current.DeepCopy()
-		next.Data[auditField] += text
+		next.Data[auditlog.Field] += text
 		written, err := maps.Update(ctx, next, metav1.UpdateOptions{})
 		if err == nil || (!apierrors.IsConflict(err) && !apierrors.IsNotFound(err)) {
 			return written, err
@@ -178,9 +147,9 @@ func (t *trail) appendText(ctx context.Context, text string) (*corev1.ConfigMap,
 	}
 	written, err := maps.Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: t.cluster.system, Name: "audit-" + entryID(t.cluster.now()), Labels: map[string]string{auditLabel: t.which},
+			Namespace: t.cluster.system, Name: auditlog.Name(t.cluster.now()), Labels: map[string]string{auditlog.Label: t.which},
 		},
-		Data: map[string]string{auditField: text},
+		Data: map[string]string{auditlog.Field: text},
 	}, metav1.CreateOptions{})
 	if err == nil {
 		t.prune(ctx)

@@ -27,7 +27,7 @@ type auditEntryBody struct {
 type auditInput struct {
 	User   string    `query:"user" doc:"Changes by this user"`
 	Action string    `query:"action" enum:"create,change,delete"`
-	Kind   string    `query:"kind" doc:"Changes of this kind of thing: group, user, token, storage, storage-password"`
+	Kind   string    `query:"kind" doc:"Changes of this kind of thing: group, user, token, storage, storage-password, job, configuration, service, node"`
 	Name   string    `query:"name" doc:"Changes of the thing of this name"`
 	Since  time.Time `query:"since" doc:"Not before this time"`
 	Until  time.Time `query:"until" doc:"Before this time"`

@@ -26,6 +26,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/clusterconfig"
 )
 
@@ -177,7 +178,15 @@ func (s *Services) push(ctx context.Context, files map[string][]byte, base strin
 			secrets[secretKey(revision, name, n)] = []byte(password)
 		}
 	}
-	return revision, s.write(ctx, now, revision, public, secrets, force)
+	if err := s.write(ctx, now, revision, public, secrets, force); err != nil {
+		return revision, err
+	}
+	deeds, err := pushed(now.Files, revision, files)
+	if err != nil {
+		return "", err
+	}
+	s.record(ctx, deeds...)
+	return revision, nil
 }
 
 // write puts the passwords there first, beside those in use; then the files, which says that the new ones count; then takes the old ones away.
@@ -252,8 +261,11 @@ func (s *Services) SetClusterID(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: its id is %s, not %s", ErrWrongCluster, now, id)
 	}
 	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: clusterIDName, Namespace: configurationNamespace}, Data: map[string]string{clusterIDKey: id}}
-	_, err = s.client.CoreV1().ConfigMaps(configurationNamespace).Create(ctx, m, metav1.CreateOptions{FieldManager: fieldManager})
-	return err
+	if _, err = s.client.CoreV1().ConfigMaps(configurationNamespace).Create(ctx, m, metav1.CreateOptions{FieldManager: fieldManager}); err != nil {
+		return err
+	}
+	s.record(ctx, deed{action: pai.AuditCreate, kind: kindConfiguration, name: clusterIDKey, after: map[string]any{"id": id}})
+	return nil
 }
 
 // PushFirst pushes a configuration to a cluster that has none; ErrThere otherwise.
@@ -282,15 +294,8 @@ func (s *Services) configuration(ctx context.Context) (clusterconfig.Configurati
 
 // Diff shows how files differ, without passwords: of those it says only that they do. "" when they do not.
 func Diff(oldName string, old map[string][]byte, newName string, changed map[string][]byte) (string, error) {
-	names := slices.Sorted(maps.Keys(old))
-	for name := range changed {
-		if _, ok := old[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
 	var b bytes.Buffer
-	for _, name := range names {
+	for _, name := range unionNames(old, changed) {
 		if bytes.Equal(old[name], changed[name]) {
 			continue
 		}

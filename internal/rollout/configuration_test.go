@@ -45,7 +45,7 @@ func services(t *testing.T, objects ...runtime.Object) (*Services, func() *corev
 			t.Fatal(err)
 		}
 	}
-	s := &Services{client: client, Note: func(string, string) {}}
+	s := &Services{client: client, Note: func(string, string) {}, Warn: func(string) {}}
 	return s, func() *corev1.ConfigMap {
 		t.Helper()
 		m, err := client.CoreV1().ConfigMaps(configurationNamespace).Get(t.Context(), configurationName, metav1.GetOptions{})

@@ -87,7 +87,9 @@ func (s *Services) Prepare(ctx context.Context, p Preparation, out io.Writer) (P
 		seconds := max(int64(time.Until(deadline).Seconds()), 1)
 		pod.Spec.ActiveDeadlineSeconds = &seconds
 	}
-	if err := s.runPod(ctx, pod, out); err != nil {
+	err = s.runPod(ctx, pod, out)
+	s.record(ctx, prepared(p, err))
+	if err != nil {
 		return p, fmt.Errorf("prepare %s: %w", p.Node, err)
 	}
 	return s.awaitPrepared(ctx, p)

@@ -43,6 +43,8 @@ func CheckServices(names []string) ([]string, error) {
 type Services struct {
 	// Note is told how it goes: a line that replaces the one before.
 	Note func(service, state string)
+	// Warn is told what an administrator should know although the work goes on.
+	Warn func(text string)
 
 	rest   *rest.Config
 	client kubernetes.Interface
@@ -65,17 +67,24 @@ func NewServices(config *rest.Config) (*Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Services{rest: config, client: client, Note: func(string, string) {}}, nil
+	return &Services{rest: config, client: client, Note: func(string, string) {}, Warn: func(string) {}}, nil
 }
 
 // Start brings services up with the configuration that the cluster has, and waits until they serve. A service that runs gets what has changed.
 func (s *Services) Start(ctx context.Context, names []string) error {
+	return s.startAs(ctx, "start", names)
+}
+
+// startAs is [Services.Start] for what the audit trail calls command.
+func (s *Services) startAs(ctx context.Context, command string, names []string) error {
 	p, err := s.plan(ctx, names)
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		if err := s.start(ctx, n, p); err != nil {
+		err := s.start(ctx, n, p)
+		s.record(ctx, did(command, n, err))
+		if err != nil {
 			return fmt.Errorf("%s: %w", n, err)
 		}
 	}
@@ -143,13 +152,29 @@ func (s *Services) Refresh(ctx context.Context, names []string) error {
 		}
 		running = append(running, status.Service)
 	}
-	return s.Start(ctx, running)
+	return s.startAs(ctx, "refresh", running)
 }
 
 // Stop ends services, the last one first, and waits until their pods are gone. What they keep stays: configuration, passwords, data.
 func (s *Services) Stop(ctx context.Context, names []string) error {
+	return s.endAs(ctx, "stop", names, s.stop)
+}
+
+// Delete stops services and takes away what they were given: rights, configuration, passwords. The data stay.
+func (s *Services) Delete(ctx context.Context, names []string) error {
+	return s.endAs(ctx, "delete", names, func(ctx context.Context, name string) error {
+		if err := s.stop(ctx, name); err != nil {
+			return err
+		}
+		return s.takeAway(ctx, name)
+	})
+}
+
+// endAs ends services, the last one first, by what the audit trail calls command. Whoever may not ask for their pods cannot wait for their end: then
+// nothing is touched.
+func (s *Services) endAs(ctx context.Context, command string, names []string, end func(context.Context, string) error) error {
 	var wrong []error
-	for _, n := range names { // whoever may not ask for its pods cannot wait for their end: then nothing is touched
+	for _, n := range names {
 		if _, err := s.pods(ctx, n); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", n, err))
 		}
@@ -158,15 +183,8 @@ func (s *Services) Stop(ctx context.Context, names []string) error {
 		return err
 	}
 	for _, n := range slices.Backward(names) {
-		var err error
-		switch n {
-		case ClusterConfiguration:
-			s.Note(n, "nothing of it runs: the nodes keep their labels")
-		case RESTServer:
-			err = s.remove(ctx, n, "Deployment")
-		case StorageManager, NodeAgent:
-			err = s.remove(ctx, n, "DaemonSet")
-		}
+		err := end(ctx, n)
+		s.record(ctx, did(command, n, err))
 		if err != nil {
 			return fmt.Errorf("%s: %w", n, err)
 		}
@@ -174,24 +192,26 @@ func (s *Services) Stop(ctx context.Context, names []string) error {
 	return nil
 }
 
-// Delete stops services and takes away what they were given: rights, configuration, passwords. The data stay.
-func (s *Services) Delete(ctx context.Context, names []string) error {
-	if err := s.Stop(ctx, names); err != nil {
-		return err
+func (s *Services) stop(ctx context.Context, name string) error {
+	switch name {
+	case ClusterConfiguration:
+		s.Note(name, "nothing of it runs: the nodes keep their labels")
+	case RESTServer:
+		return s.remove(ctx, name, "Deployment")
+	case StorageManager, NodeAgent:
+		return s.remove(ctx, name, "DaemonSet")
 	}
-	for _, n := range slices.Backward(names) {
-		var err error
-		switch n {
-		case ClusterConfiguration:
-			err = s.unlabelNodes(ctx)
-		case StorageManager:
-			err = s.deleteStorageManager(ctx)
-		case NodeAgent:
-			err = s.deleteNodeAgent(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", n, err)
-		}
+	return nil
+}
+
+func (s *Services) takeAway(ctx context.Context, name string) error {
+	switch name {
+	case ClusterConfiguration:
+		return s.unlabelNodes(ctx)
+	case StorageManager:
+		return s.deleteStorageManager(ctx)
+	case NodeAgent:
+		return s.deleteNodeAgent(ctx)
 	}
 	return nil
 }

@@ -64,6 +64,18 @@ func (f *faultLab) storageManager(t *testing.T) {
 			t.Errorf("they are\n%s", got)
 		}
 	})
+	t.Run("the trail has what the administrator did", func(t *testing.T) {
+		trail := f.asAdmin(t, "audit", "--kind", "service", "--name", "storage-manager", "--output", "json").mustSucceed(t, "audit")
+		for _, want := range []string{`"user": "kubernetes:`, `"command": "start"`, `"command": "stop"`} {
+			if !strings.Contains(trail.stdout, want) {
+				t.Errorf("it lacks %s:\n%s", want, trail.stdout)
+			}
+		}
+		trail = f.asAdmin(t, "audit", "--kind", "configuration", "--name", "services-configuration.yaml", "--output", "json").mustSucceed(t, "audit")
+		if !strings.Contains(trail.stdout, "smbpwd: ******") || strings.Contains(trail.stdout, "smbpwd: "+smbPassword) {
+			t.Errorf("the pushed passwords show as\n%s", trail.stdout)
+		}
+	})
 	f.mountBoth(t)
 	t.Run("what one writes another reads", func(t *testing.T) { f.acrossProtocols(t) })
 	t.Run("what one changes another sees", func(t *testing.T) { f.coherence(t) })
