@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pai-storage/pai-storage/deploy"
@@ -50,5 +51,46 @@ func TestTaintsOfNodes(t *testing.T) {
 				t.Errorf("%s does not tolerate %s", name, effect)
 			}
 		}
+	}
+}
+
+// TestLastWords: a pod that does not come up is explained by what its program said at its end, and not by the pause that Kubernetes makes.
+func TestLastWords(t *testing.T) {
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: "the disk is missing\n"}}
+	silent := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1}}
+	waits := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 10s"}}
+	runs := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	for name, c := range map[string]struct {
+		now, last corev1.ContainerState
+		want      string
+	}{
+		"waits":             {waits, ended, "the disk is missing"},
+		"waits, was silent": {waits, silent, "CrashLoopBackOff back-off 10s"},
+		"has ended":         {ended, corev1.ContainerState{}, "the disk is missing"},
+		"ended silently":    {silent, corev1.ContainerState{}, "ended with exit status 1"},
+		"starts again":      {runs, ended, "starts again; it ended before: the disk is missing"},
+		"starts":            {runs, corev1.ContainerState{}, "starts"},
+	} {
+		p := corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: c.now, LastTerminationState: c.last}}}}
+		if got := podStatus(p).Reason; got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestTryAgain: starting a service starts at once what Kubernetes lets wait, and nothing else.
+func TestTryAgain(t *testing.T) {
+	pod := func(name string, state corev1.ContainerState) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: name, UID: types.UID(name), Labels: map[string]string{"app.kubernetes.io/name": StorageManager}},
+			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: state}}}}
+	}
+	s, _ := services(t, pod("stuck", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}),
+		pod("made", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}), pod("runs", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}))
+	if err := s.tryAgain(t.Context(), StorageManager); err != nil {
+		t.Fatal(err)
+	}
+	pods, err := s.pods(t.Context(), StorageManager)
+	if err != nil || len(pods) != 2 || pods[0].Name != "made" || pods[1].Name != "runs" {
+		t.Errorf("left are %v, %v", pods, err)
 	}
 }

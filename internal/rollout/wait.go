@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 )
@@ -31,6 +32,9 @@ const askEvery = 3 * time.Second
 // waitFor waits until as many pods of the newest kind of a service are ready as there have to be, and says how they get on. When the time is
 // up, the error is what the pods themselves say.
 func (s *Services) waitFor(ctx context.Context, service string, want int) error {
+	if err := s.tryAgain(ctx, service); err != nil {
+		return err
+	}
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 	var last []PodStatus
@@ -71,6 +75,26 @@ func (s *Services) waitFor(ctx context.Context, service string, want int) error 
 			return fmt.Errorf("%w: %d of %d ready; %s%s", context.Cause(ctx), ready, want, cmp.Or(strings.Join(waiting, "; "), "no pod of it"), s.explain(late, last))
 		}
 	}
+}
+
+// tryAgain deletes pods that Kubernetes lets wait before it starts them again: whoever starts the service has probably mended what kept them.
+func (s *Services) tryAgain(ctx context.Context, service string) error {
+	pods, err := s.pods(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if !slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff"
+		}) {
+			continue
+		}
+		err := s.client.CoreV1().Pods(systemNamespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+		if err != nil && !absent(err) && !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // rolledOut: the controller has seen the newest manifest, and no pod of an older one is left.
@@ -124,12 +148,20 @@ func podStatus(p corev1.Pod) PodStatus {
 	}
 	for _, c := range p.Status.ContainerStatuses {
 		status.Restarts += int(c.RestartCount)
+		lastWords := "" // of the container before this one
+		if c.LastTerminationState.Terminated != nil {
+			lastWords = strings.TrimSpace(c.LastTerminationState.Terminated.Message)
+		}
 		switch {
 		case status.Ready:
+		case c.State.Waiting != nil && lastWords != "":
+			status.Reason = lastWords
 		case c.State.Waiting != nil:
 			status.Reason = strings.TrimSpace(c.State.Waiting.Reason + " " + c.State.Waiting.Message)
 		case c.State.Terminated != nil:
-			status.Reason = fmt.Sprintf("ended with exit status %d", c.State.Terminated.ExitCode)
+			status.Reason = cmp.Or(strings.TrimSpace(c.State.Terminated.Message), fmt.Sprintf("ended with exit status %d", c.State.Terminated.ExitCode))
+		case c.State.Running != nil && lastWords != "":
+			status.Reason = "starts again; it ended before: " + lastWords
 		case c.State.Running != nil:
 			status.Reason = "starts"
 		}

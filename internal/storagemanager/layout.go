@@ -32,13 +32,6 @@ const stateMode = 0o711
 
 // make makes what is missing, and leaves owner and mode of what is there: an administrator may have changed them on purpose.
 func (l layout) make() error {
-	info, err := os.Stat(l.root)
-	if err != nil {
-		return fmt.Errorf("localpath: %w", err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("localpath %s is not a directory", l.root)
-	}
 	for _, d := range []struct {
 		path  string
 		mode  fs.FileMode

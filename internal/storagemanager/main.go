@@ -38,6 +38,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.StringVar(&o.run, "run", "/run/pai-storage", "`directory` for what is gone with the container")
 	f.BoolVar(&o.alone, "no-cluster", false, "serve without a Kubernetes: whom the configuration names, and the shared account")
 	f.DurationVar(&o.memberEvery, "check-domain-every", memberEvery, "how often to ask whether this machine is still in its domain")
+	f.StringVar(&o.memory, "memory", "/var/lib/pai-storage", "`directory` for what this machine remembers of its disks")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig `file`; none when running in a pod")
 	f.StringVar(&o.local, "local", "127.0.0.1:9187", "`address` for this machine's probes and status")
 	f.StringVar(&o.metrics, "metrics", ":9188", "`address` of /metrics")
@@ -53,6 +54,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := o.serve(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, errAnew) {
 		o.log.Error("storage-manager ends", "cause", err.Error())
+		lastWords(err)
 		return 1
 	}
 	return 0
@@ -62,13 +64,16 @@ type options struct {
 	alone       bool
 	memberEvery time.Duration
 
-	config, passwords, node, run, kubeconfig, local, metrics string
-	log                                                      *slog.Logger
+	config, passwords, node, run, memory, kubeconfig, local, metrics string
+	log                                                              *slog.Logger
 }
 
 func (o options) serve(ctx context.Context) error {
 	settings, err := o.read()
 	if err != nil {
+		return err
+	}
+	if err := (layout{settings.LocalPath}).recognise(o.memory); err != nil {
 		return err
 	}
 	m := &manager{layout: layout{settings.LocalPath}, run: o.run, node: o.node, log: o.log, settings: settings, changed: make(chan struct{}, 1), memberEvery: o.memberEvery, heard: make(chan struct{})}
@@ -86,6 +91,16 @@ func (o options) serve(ctx context.Context) error {
 	group.Go(func() error { return serveHTTP(ctx, o.local, m.handler()) })
 	group.Go(func() error { return serveHTTP(ctx, o.metrics, m.metricsHandler()) })
 	return group.Wait()
+}
+
+// lastWords leaves the cause where the kubelet looks for it, so that the pod's status says it. Outside a pod there is no such file.
+func lastWords(cause error) {
+	file, err := os.OpenFile("/dev/termination-log", os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	_, _ = io.WriteString(file, cause.Error()) // the log has it as well
 }
 
 func serveHTTP(ctx context.Context, address string, h http.Handler) error {

@@ -67,13 +67,13 @@ func (f *faultLab) storageManager(t *testing.T) {
 	t.Run("the trail has what the administrator did", func(t *testing.T) {
 		trail := f.asAdmin(t, "audit", "--kind", "service", "--name", "storage-manager", "--output", "json").mustSucceed(t, "audit")
 		for _, want := range []string{`"user": "kubernetes:`, `"command": "start"`, `"command": "stop"`} {
-			if !strings.Contains(trail.stdout, want) {
-				t.Errorf("it lacks %s:\n%s", want, trail.stdout)
+			if !strings.Contains(trail.out, want) {
+				t.Errorf("it lacks %s:\n%s", want, trail.out)
 			}
 		}
 		trail = f.asAdmin(t, "audit", "--kind", "configuration", "--name", "services-configuration.yaml", "--output", "json").mustSucceed(t, "audit")
-		if !strings.Contains(trail.stdout, "smbpwd: ******") || strings.Contains(trail.stdout, "smbpwd: "+smbPassword) {
-			t.Errorf("the pushed passwords show as\n%s", trail.stdout)
+		if !strings.Contains(trail.out, "smbpwd: ******") || strings.Contains(trail.out, "smbpwd: "+smbPassword) {
+			t.Errorf("the pushed passwords show as\n%s", trail.out)
 		}
 	})
 	f.mountBoth(t)
@@ -89,6 +89,7 @@ func (f *faultLab) storageManager(t *testing.T) {
 		t.Run("speed", func(t *testing.T) { f.speed(t, 5, 32, 200) })
 	}
 	t.Run("server gone", func(t *testing.T) { f.serverGone(t) })
+	t.Run("its disk is not mounted", func(t *testing.T) { f.diskMissing(t) })
 }
 
 // mountBoth mounts the share data on worker2 by its own kernel: /mnt/nfs and /mnt/smb. With the default, an echo a minute, an SMB client that
@@ -281,10 +282,25 @@ func (f *faultLab) fullDisk(t *testing.T) {
 			t.Errorf("%s on a full disk: %s", mount, out)
 		}
 	}
-	f.on(t, "worker1", "rm -f /share/fill")
-	f.on(t, "worker2", "echo again > /mnt/nfs/again && echo again > /mnt/smb/again && rm /mnt/nfs/again")
 	if after := f.on(t, "worker1", "pidof ganesha.nfsd"); after != before {
 		t.Errorf("the NFS server was started anew: %s, then %s", before, after)
+	}
+	f.fullAndStartedAnew(t)
+	f.on(t, "worker1", "rm -f /share/fill /share/rest")
+	f.on(t, "worker2", "echo again > /mnt/nfs/again && echo again > /mnt/smb/again && rm /mnt/nfs/again")
+}
+
+// fullAndStartedAnew starts the servers while not a byte is free on their disk: they serve what is there.
+func (f *faultLab) fullAndStartedAnew(t *testing.T) {
+	f.undo(t, "worker1", "rm -f /share/rest")
+	f.on(t, "worker1", "dd if=/dev/zero of=/share/rest bs=4k 2>/dev/null; sync; ! echo more > /share/more")
+	before := f.server(t)
+	f.kubectl(t, "-n", "pai-system", "delete", "pods", "-l", "app.kubernetes.io/name=storage-manager", "--wait=false").mustSucceed(t, "delete")
+	await.Until(t, "another server is ready", func() bool { now := f.server(t); return now != "" && now != before })
+	for _, mount := range []string{"nfs", "smb"} {
+		if out := f.on(t, "worker2", fmt.Sprintf("ls /mnt/%[1]s/across; cat /mnt/%[1]s/across/job > /dev/null; echo more > /mnt/%[1]s/more; true", mount)); !strings.Contains(out, "job\n") {
+			t.Errorf("%s from a full disk, after a new start: %s", mount, out)
+		}
 	}
 }
 
@@ -387,6 +403,23 @@ func (f *faultLab) serverGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// diskMissing starts the server while the disk of the shares is not mounted: the empty directory beneath it is not served, and the status says why.
+func (f *faultLab) diskMissing(t *testing.T) {
+	f.typed(t, "service", "stop", "-n", "storage-manager").mustSucceed(t, "service stop")
+	disk := strings.TrimSpace(f.on(t, "worker1", "findmnt -no SOURCE /share && umount /share"))
+	f.undo(t, "worker1", "mountpoint -q /share || mount "+strings.Fields(disk)[0]+" /share")
+	f.typed(t, "service", "start", "-n", "storage-manager", "--timeout", "2s").mustRefuse(t, "service start", 1)
+	await.Until(t, "the status says what is missing", func() bool {
+		return strings.Contains(f.typed(t, "service", "status", "-n", "storage-manager").out, "/share is not the directory that was served here before")
+	})
+	if left := f.on(t, "worker1", "ls -A /share"); left != "" {
+		t.Errorf("in the directory beneath was made: %s", left)
+	}
+	f.on(t, "worker1", "mount "+strings.Fields(disk)[0]+" /share")
+	f.typed(t, "service", "start", "-n", "storage-manager", "--timeout", await.Limit.String()).mustSucceed(t, "service start")
+	f.on(t, "worker2", "ls /mnt/nfs/across /mnt/smb/across")
 }
 
 // server is the identity of the storage server, as long as it is ready: its pod, that pod's container, and the boot of its machine; else "".

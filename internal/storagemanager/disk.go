@@ -1,0 +1,114 @@
+package storagemanager
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+// A directory that is served has an id on its disk, and this machine remembers, beside the disk, which id it served at which path. A disk that is not
+// mounted after a reboot leaves the empty directory beneath it: to serve that would look as if everybody's files were gone, and what is written there
+// is gone from sight as soon as the disk is back.
+
+const (
+	diskFile   = "disk"        // in the state: the id
+	acceptFile = "serve-this"  // in the directory of the shares: an administrator wants it served, whatever was there before
+	servedFile = "served.json" // in the machine's memory: ids by path
+)
+
+// strangerError is that the directory of the shares is not the one that was served.
+type strangerError struct{ path, what string }
+
+func (e strangerError) Error() string {
+	return fmt.Sprintf("localpath %s is not the directory that was served here before (%s). If a disk is to be mounted there, mount it: the server tries again "+
+		"within 5 minutes, and at once after \"paictl service start -n storage-manager\". If this one is to be served from now on: touch %s",
+		e.path, e.what, filepath.Join(e.path, acceptFile))
+}
+
+// recognise compares the directory of the shares with what this machine remembers in the directory memory. The first time it gives the directory an id,
+// or learns the one that it has. It changes nothing in a directory that it does not recognise.
+func (l layout) recognise(memory string) error {
+	info, err := os.Stat(l.root)
+	if err != nil {
+		return fmt.Errorf("localpath: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("localpath %s is not a directory", l.root)
+	}
+	file := filepath.Join(memory, servedFile)
+	served, err := remembered(file)
+	if err != nil {
+		return err
+	}
+	id, err := l.disk()
+	if err != nil {
+		return err
+	}
+	accept := filepath.Join(l.root, acceptFile)
+	_, missing := os.Lstat(accept)
+	switch before := served[l.root]; {
+	case before == "" || before == id || missing == nil:
+	case id == "":
+		return strangerError{l.root, "it has no file " + l.state(diskFile)}
+	default:
+		return strangerError{l.root, "it is another disk, which was served elsewhere"}
+	}
+	if id == "" {
+		id = strings.ToLower(rand.Text())
+		if err := makeDirectory(l.state(), stateMode, 0); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(l.state(diskFile), []byte(id+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	if served[l.root] != id {
+		served[l.root] = id
+		text, err := json.Marshal(served)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(memory, 0o700); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(file, text, 0o600); err != nil {
+			return fmt.Errorf("remember what is served: %w", err)
+		}
+	}
+	if err := os.Remove(accept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// disk is the id of the directory of the shares; "" when it has none.
+func (l layout) disk() (string, error) {
+	text, err := os.ReadFile(l.state(diskFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// remembered are the ids that this machine has served, by path.
+func remembered(file string) (map[string]string, error) {
+	served := map[string]string{}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return served, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &served)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("which disk was served is not to be read; if the right one is mounted, remove the file: %s: %w", file, err)
+	}
+	return served, nil
+}
