@@ -1,6 +1,7 @@
 package pai
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -26,7 +27,7 @@ func MountsFor(user UserName, want StorageRequest, grants Grants, storages map[S
 	var faults []string
 	for _, w := range wanted {
 		m := mountOf(user, w, storages[w.Name])
-		if fault := mountFault(m, mounts); fault != "" {
+		if fault := cmp.Or(mountFault(m, mounts), sameVolume(m, mounts, storages)); fault != "" {
 			faults = append(faults, fault)
 		}
 		mounts = append(mounts, m)
@@ -130,6 +131,19 @@ func mountFault(m Mount, before []Mount) string {
 		if within(path.Clean(m.Path), path.Clean(other.Path)) || within(path.Clean(other.Path), path.Clean(m.Path)) {
 			return fmt.Sprintf("storages %s and %s clash: their mount paths %s and %s must not be equal or lie in each other",
 				other.Storage, m.Storage, other.Path, m.Path)
+		}
+	}
+	return ""
+}
+
+// sameVolume says that a worker takes the volume of m for one of those before it, "" when it does not. Kubernetes mounts only one of two volumes that have
+// the same handle into a task, and the task waits for the other for ever.
+func sameVolume(m Mount, before []Mount, storages map[StorageName]Storage) string {
+	handle := storages[m.Storage].Handle
+	for _, other := range before {
+		if handle != "" && storages[other.Storage].Handle == handle {
+			return fmt.Sprintf("storages %s and %s have the same volumeHandle, so Kubernetes takes their volumes for one and mounts only one of them into a job: "+
+				"name one of them, and have an administrator declare the other with a volumeHandle of its own", other.Storage, m.Storage)
 		}
 	}
 	return ""

@@ -40,9 +40,12 @@ func TestMountsFor(t *testing.T) {
 		"ro":       {Name: "ro", Share: true, ReadOnly: true},
 		"secret":   {Name: "secret", Share: true},
 		"misled":   {Name: "misled", Bound: true, Refused: true, Reason: "its label is wrong [STO-114]"},
+		"copy-1":   {Name: "copy-1", Share: true, Handle: "driver handle"},
+		"copy-2":   {Name: "copy-2", Share: true, Handle: "driver handle"},
+		"original": {Name: "original", Share: true, Handle: "driver other"},
 		"hidden":   {Name: "hidden", Bound: true, Refused: true, Reason: "nobody's business"},
 	}
-	grants := pai.Grants{Storages: []pai.StorageName{"nfs", "personal", "ro", "misled"}, Defaults: [][]pai.StorageName{{"GONE", "personal"}, {"ro", "nfs"}, {"gone"}, {"personal"}}}
+	grants := pai.Grants{Storages: []pai.StorageName{"nfs", "personal", "ro", "misled", "copy-1", "copy-2", "original"}, Defaults: [][]pai.StorageName{{"GONE", "personal"}, {"ro", "nfs"}, {"gone"}, {"personal"}}}
 	want := func(list ...pai.WantedStorage) pai.StorageRequest { return pai.StorageRequest{Wanted: list} }
 	for _, c := range []struct {
 		name    string
@@ -55,11 +58,11 @@ func TestMountsFor(t *testing.T) {
 		{"defaults", pai.StorageRequest{Defaults: true},
 			[]pai.Mount{{Storage: "personal", Path: "/mnt/personal", SubPath: "a.b"}, {Storage: "ro", Path: "/mnt/ro", ReadOnly: true}}, "", ""},
 		{"own path", want(pai.WantedStorage{Name: "nfs", MountPath: "/data"}), []pai.Mount{{Storage: "nfs", Path: "/data"}}, "", ""},
-		{"not granted", want(pai.WantedStorage{Name: "secret"}), nil, pai.ForbiddenUserError, "not allowed to access secret. You may use: nfs, personal, ro;"},
+		{"not granted", want(pai.WantedStorage{Name: "secret"}), nil, pai.ForbiddenUserError, "not allowed to access secret. You may use: nfs, personal, ro, copy-1, copy-2, original;"},
 		{"absent", want(pai.WantedStorage{Name: "gone"}), nil, pai.NoStorageError, "Storage gone is not found. You may use"},
 		{"both", want(pai.WantedStorage{Name: "gone"}, pai.WantedStorage{Name: "secret"}), nil, pai.ForbiddenUserError, "and gone is not found"},
 		{"refused", want(pai.WantedStorage{Name: "nfs"}, pai.WantedStorage{Name: "misled"}), nil, pai.NoStorageError,
-			"Storage misled cannot be used: its label is wrong [STO-114]. You may use: nfs, personal, ro;"},
+			"Storage misled cannot be used: its label is wrong [STO-114]. You may use: nfs, personal, ro, copy"},
 		{"refused and not granted", want(pai.WantedStorage{Name: "misled"}, pai.WantedStorage{Name: "hidden"}), nil, pai.ForbiddenUserError,
 			"not allowed to access hidden. Storage misled cannot be used: its label is wrong [STO-114]. You may use"},
 		{"refused and absent", want(pai.WantedStorage{Name: "misled"}, pai.WantedStorage{Name: "gone"}), nil, pai.NoStorageError,
@@ -67,6 +70,8 @@ func TestMountsFor(t *testing.T) {
 		{"twice", want(pai.WantedStorage{Name: "nfs", MountPath: "/a"}, pai.WantedStorage{Name: "nfs", MountPath: "/b"}), nil, pai.InvalidParametersError, "mounted twice"},
 		{"equal", want(pai.WantedStorage{Name: "nfs", MountPath: "/a"}, pai.WantedStorage{Name: "ro", MountPath: "/a/"}), nil, pai.InvalidParametersError, "clash"},
 		{"nested", want(pai.WantedStorage{Name: "nfs", MountPath: "/a/b"}, pai.WantedStorage{Name: "ro", MountPath: "/a"}), nil, pai.InvalidParametersError, "clash"},
+		{"one volume twice", want(pai.WantedStorage{Name: "copy-1"}, pai.WantedStorage{Name: "original"}, pai.WantedStorage{Name: "copy-2"}), nil, pai.InvalidParametersError,
+			"storages copy-1 and copy-2 have the same volumeHandle, so"},
 		{"side by side", want(pai.WantedStorage{Name: "nfs", MountPath: "/a"}, pai.WantedStorage{Name: "ro", MountPath: "/ab"}),
 			[]pai.Mount{{Storage: "nfs", Path: "/a"}, {Storage: "ro", Path: "/ab", ReadOnly: true}}, "", ""},
 	} {

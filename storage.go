@@ -38,9 +38,11 @@ const (
 
 // Storage is a claimed volume that jobs may mount.
 type Storage struct {
-	Name         StorageName
-	Share        bool   // false: a personal storage, of which every user sees only a folder of the user's own
-	VolumeName   string // "" while the claim is not bound
+	Name       StorageName
+	Share      bool   // false: a personal storage, of which every user sees only a folder of the user's own
+	VolumeName string // "" while the claim is not bound
+	// Handle is what workers tell the volume by, a CSI driver and its volumeHandle; "" where they tell volumes by their names.
+	Handle       string
 	Type         StorageType
 	Data         map[string]string // where it is, by type; never a secret unless the administrator said so
 	ReadOnly     bool

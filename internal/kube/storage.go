@@ -138,7 +138,7 @@ func (c *Cluster) storage(cl claim) pai.Storage {
 		s.Data = map[string]string{}
 		return s
 	}
-	s.Type, s.ReadOnly, s.SecretName = v.kind, v.readOnly, v.secretName
+	s.Type, s.ReadOnly, s.SecretName, s.Handle = v.kind, v.readOnly, v.secretName, v.handle
 	s.Data, s.MountOptions = v.data, v.mountOptions
 	if cl.expose {
 		s.Data, s.MountOptions = v.openData, v.openOptions

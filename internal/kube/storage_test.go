@@ -89,6 +89,9 @@ func TestStorageTable(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := pai.Storage{Name: "st", Share: true, VolumeName: "pv", Bound: true, Type: c.kind, Data: c.data, ReadOnly: c.readOnly, SecretName: c.secret, MountOptions: c.mount}
+			if c.source.CSI != nil {
+				want.Handle = c.source.CSI.Driver + " handle"
+			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}

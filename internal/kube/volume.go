@@ -29,6 +29,7 @@ type volume struct {
 	secretNamespace string
 	driver          string // of FlexVolume or CSI; "" for what the worker does itself
 	csi             bool   // the driver is one of CSI
+	handle          string // of CSI: the driver and what it calls the volume
 	mountOptions    []string
 	openOptions     []string
 
@@ -122,7 +123,7 @@ func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
 }
 
 func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
-	v := volume{kind: pai.StorageOther, driver: c.Driver, csi: true, openData: pick("driver", c.Driver)}
+	v := volume{kind: pai.StorageOther, driver: c.Driver, csi: true, handle: c.Driver + " " + c.VolumeHandle, openData: pick("driver", c.Driver)}
 	for _, ref := range []*corev1.SecretReference{c.NodeStageSecretRef, c.NodePublishSecretRef} {
 		if ref != nil && v.secretName == "" {
 			v.secretName, v.secretNamespace = ref.Name, ref.Namespace
