@@ -47,6 +47,8 @@ type Config struct {
 	Pods     string        // CIDR of the pods' network, "" = none
 	SANs     []net.IP      // further addresses that clients use
 	StopTime time.Duration // between TERM and KILL; zero = proc's own
+	// Forgetful is for tests: etcd does not wait for the disk. What it had acknowledged outlives the processes, and not the machine.
+	Forgetful bool
 }
 
 // Ports of the processes; all but API are bound to loopback.
@@ -125,11 +127,15 @@ func (p *Plane) child(name string, ready func(context.Context) error, args ...st
 func (p *Plane) etcd() *proc.Child {
 	client := fmt.Sprintf("http://127.0.0.1:%d", p.cfg.Ports.Etcd)
 	peer := fmt.Sprintf("http://127.0.0.1:%d", p.cfg.Ports.EtcdPeer)
-	return p.child("etcd", httpReady(client+"/health", nil),
+	var more []string
+	if p.cfg.Forgetful {
+		more = []string{"--unsafe-no-fsync"}
+	}
+	return p.child("etcd", httpReady(client+"/health", nil), append(more,
 		"--name=pai", "--data-dir="+filepath.Join(p.cfg.Dir, "etcd"),
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=pai="+peer,
-		"--log-level=warn")
+		"--log-level=warn")...)
 }
 
 func (p *Plane) apiServer() (*proc.Child, error) {

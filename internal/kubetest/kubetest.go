@@ -74,7 +74,7 @@ func Run(t testing.TB) *Server {
 	plane, err := controlplane.New(controlplane.Config{
 		BinDir: binaries(t), Dir: t.TempDir(), Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 		Ports:    controlplane.Ports{API: freeport.Take(t), Etcd: freeport.Take(t), EtcdPeer: freeport.Take(t), Controllers: 1, Scheduler: 1},
-		StopTime: time.Second,
+		StopTime: time.Second, Forgetful: true,
 	})
 	if err != nil {
 		t.Fatal(err)
