@@ -96,6 +96,11 @@ func runStorageAdd(ctx context.Context, o *storageAddOptions, cmd *cobra.Command
 	if err != nil {
 		return err
 	}
+	for _, group := range o.grant {
+		if _, _, err := c.Group(ctx, pai.GroupName(group)); err != nil {
+			return fmt.Errorf("nothing is declared: %w", err)
+		}
+	}
 	made, err := c.DeclareStorage(ctx, o.order, o.dryRun)
 	if err != nil {
 		return err

@@ -112,7 +112,10 @@ func placeOf(u *url.URL, form string, d *client.Declaration) error {
 	}
 	switch u.Scheme {
 	case "nfs":
-		d.Type, d.Server, d.Path = pai.StorageNFS, host, firstOf(u.Path, "/")
+		if u.Path == "" {
+			return fmt.Errorf("the URL does not say the path: expected %s, or nfs://SERVER/ for everything that the server exports", form)
+		}
+		d.Type, d.Server, d.Path = pai.StorageNFS, host, u.Path
 	case "smb", "cifs":
 		if share == "" {
 			return missingIn(form, "share")

@@ -14,7 +14,7 @@ import (
 func TestPlace(t *testing.T) {
 	for text, want := range map[string]client.Declaration{
 		"nfs://10.0.0.1/data":                          {Type: pai.StorageNFS, Server: "10.0.0.1", Path: "/data"},
-		"nfs://10.0.0.1":                               {Type: pai.StorageNFS, Server: "10.0.0.1", Path: "/"},
+		"nfs://10.0.0.1/":                              {Type: pai.StorageNFS, Server: "10.0.0.1", Path: "/"},
 		"nfs://10.0.0.1:/data":                         {Type: pai.StorageNFS, Server: "10.0.0.1", Path: "/data"},
 		"nfs://[fd00::10]/data":                        {Type: pai.StorageNFS, Server: "fd00::10", Path: "/data"},
 		"nfs://host:2050/data":                         {Type: pai.StorageNFS, Server: "host", Path: "/data", MountOptions: []string{"port=2050"}},
@@ -43,7 +43,7 @@ func TestPlace(t *testing.T) {
 		"hostpath://srv": "three slashes", "hostpath://": "the path", "nfs://fd00::10/data": "in brackets", "nfs://[fd00::10/data": "bracket", "nfs://h:CANARY/d": "no port",
 		"nfs://h:0/d": "between 1 and 65535", "nfs://h:99999/d": "between 1 and 65535", "s3://bucket:9000/p": "--endpoint https://HOST:9000", "azfile://a:445/s": "has no port",
 		"smb://u:CANARY@h/s": "--secret-from", "https://acct.blob.core.windows.net/c?sig=CANARY": "azblob://ACCOUNT/CONTAINER", "azblob://a/c?sig=CANARY": `"?" or "#"`,
-		"nfs://h/a#CANARY": "%23", "nfs://h/100%": "%25", "abfss://c@a.dfs.core.windows.net/": "azblob://ACCOUNT/CONTAINER",
+		"nfs://h": "nfs://SERVER/ for everything", "nfs://h/a#CANARY": "%23", "nfs://h/100%": "%25", "abfss://c@a.dfs.core.windows.net/": "azblob://ACCOUNT/CONTAINER",
 	} {
 		err := place(text, &client.Declaration{})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "CANARY") {

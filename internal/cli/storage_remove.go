@@ -51,6 +51,9 @@ func runStorageRemove(ctx context.Context, o *storageRemoveOptions, cmd *cobra.C
 		return err
 	}
 	if !o.yes {
+		if _, err := c.Storage(ctx, name); err != nil {
+			return err
+		}
 		if err := askToGoOn(o.streams, fmt.Sprintf("Remove storage %s at %s?", name, t.server)); err != nil {
 			return err
 		}
