@@ -11,11 +11,8 @@ started=$SECONDS
 field() { bin/paictl status --name "$cluster" --output json | sed -n "s/^  \"$1\": \"\(.*\)\",\{0,1\}$/\1/p"; }
 state=$(field stateDir)
 [ -n "$state" ] || { echo "the cluster \"$cluster\" does not run; start it with: bin/paictl up --name $cluster" >&2; exit 1; }
-KUBECONFIG=$(field kubeconfig)
-PAI_SERVER=$(field api)
-PATH=$PWD/bin:$(dirname "$(field kubectl)"):$PATH
-XDG_CONFIG_HOME=$state/tour
-export KUBECONFIG PAI_SERVER PATH XDG_CONFIG_HOME
+eval "$(bin/paictl env --name "$cluster")"
+export XDG_CONFIG_HOME=$state/tour
 mkdir -p "$XDG_CONFIG_HOME"
 
 # One tour after the other on the same cluster: names of jobs are taken for ever.
@@ -73,7 +70,9 @@ storage() { # file claim
 }
 
 title "The cluster"
-printf '\n$ export PATH=%s:$PATH KUBECONFIG=%s PAI_SERVER=%s\n' "$PWD/bin:$(dirname "$(field kubectl)")" "$KUBECONFIG" "$PAI_SERVER"
+name=
+[ "$cluster" = default ] || name=" --name $cluster"
+printf '\n$ eval "$(bin/paictl env%s)"\n' "$name"
 run kubectl get nodes -o wide
 see " Ready " "a worker with a Linux kernel of its own is Ready"
 

@@ -41,7 +41,7 @@ and start or refresh the services (paictl service).`,
 }
 
 func (o *configOptions) cluster(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with the way to the cluster (default $KUBECONFIG)")
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigHelp)
 }
 
 func (o *configOptions) from(cmd *cobra.Command) {
@@ -66,7 +66,7 @@ func newConfigPull(s *Streams) *cobra.Command {
 }
 
 func (o *configOptions) pull(ctx context.Context, cmd *cobra.Command) error {
-	services, err := rollout.Connect(o.kubeconfig)
+	services, err := connectKubernetes(o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (o *configOptions) push(ctx context.Context, cmd *cobra.Command) error {
 	if o.mode != "all" && o.mode != "service" {
 		return usageError{fmt.Errorf("-m %q: choose all or service", o.mode)}
 	}
-	services, err := rollout.Connect(o.kubeconfig)
+	services, err := connectKubernetes(o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func newConfigGetID(s *Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get-id", Short: "Show the cluster's id", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			services, err := rollout.Connect(o.kubeconfig)
+			services, err := connectKubernetes(o.kubeconfig)
 			if err != nil {
 				return err
 			}
@@ -241,7 +241,7 @@ func newConfigDiff(s *Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "diff -p DIRECTORY", Short: "Show how the files of a directory differ from the cluster's", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			services, err := rollout.Connect(o.kubeconfig)
+			services, err := connectKubernetes(o.kubeconfig)
 			if err != nil {
 				return err
 			}
@@ -289,7 +289,7 @@ func (o *configOptions) show(ctx context.Context, cmd *cobra.Command) error {
 			return err
 		}
 	} else {
-		services, err := rollout.Connect(o.kubeconfig)
+		services, err := connectKubernetes(o.kubeconfig)
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,8 @@ func (o *nodePrepareOptions) command() *cobra.Command {
 install it follow; run them there as root, or have that done with --apply: they run in a pod on that worker, what they print goes to
 standard error, and the command waits until the agent finds what was lacking.
 
-It talks to Kubernetes with a kubeconfig: --kubeconfig, else $KUBECONFIG, else ~/.kube/config.
+It talks to Kubernetes with a kubeconfig: --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the local
+cluster's.
 
 Exit status: 0 well, also when something is lacking and --apply was not given, 1 failed, or --apply cannot bring everything, 2 wrong
 usage, 4 no such node.`,
@@ -58,7 +59,7 @@ usage, 4 no such node.`,
 	cmd.Flags().BoolVar(&o.apply, "apply", false, "run the commands on the worker, as root")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 15*time.Minute, "how long the commands and the agent may take")
-	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with the way to the cluster (default $KUBECONFIG)")
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigHelp)
 	return cmd
 }
 

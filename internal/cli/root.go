@@ -84,7 +84,7 @@ Exit status: 0 well, 1 failed, 2 wrong usage, 3 not signed in or not allowed, 4 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see \"%s --help\"", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newUp(s), newDown(s), newStatus(s), newNode(s), newService(s), newConfig(s), newStorageServer(s), newSupervise())
+	root.AddCommand(newUp(s), newDown(s), newStatus(s), newEnv(s), newKubectl(), newNode(s), newService(s), newConfig(s), newStorageServer(s), newSupervise())
 	addAPICommands(root, s)
 	markUsage(root)
 	return root

@@ -35,7 +35,8 @@ func newService(s *Streams) *cobra.Command {
   storage-manager        an NFS and SMB server on machines with pai-storage: "true"
   node-agent             on machines with pai-worker: "true": drivers that mount storages, and checks that they do
 
-It talks to Kubernetes with a kubeconfig: --kubeconfig, else $KUBECONFIG, else ~/.kube/config.`,
+It talks to Kubernetes with a kubeconfig: --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the local
+cluster's.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(newServiceStart(s), newServiceStop(s), newServiceRefresh(s), newServiceStatus(s), newServiceDelete(s), newServiceLogs(s))
@@ -59,7 +60,7 @@ func (o *serviceOptions) command(use, short, example string, run func(context.Co
 		},
 	}
 	cmd.Flags().StringArrayVarP(&o.names, "service-name", "n", nil, "`name` of a service, and those after it; all without it")
-	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with the way to the cluster (default $KUBECONFIG)")
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", kubeconfigHelp)
 	return cmd
 }
 
@@ -69,7 +70,7 @@ func (o *serviceOptions) waits(cmd *cobra.Command) {
 
 // connect reaches the cluster; what happens is shown on standard error, a line for each service.
 func (o *serviceOptions) connect() (services *rollout.Services, done func(), err error) {
-	services, err = rollout.Connect(o.kubeconfig)
+	services, err = connectKubernetes(o.kubeconfig)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,22 @@ func runStatus(ctx context.Context, o *statusOptions, cmd *cobra.Command) error 
 	return nil
 }
 
+// shellLine is what to type to have paictl and kubectl in a shell, for this cluster.
+func shellLine(status localcluster.Status) string {
+	program := "paictl"
+	if self, err := os.Executable(); err == nil {
+		program = self
+	}
+	flags := ""
+	if status.Name != localcluster.DefaultName {
+		flags = " --name " + status.Name
+	}
+	if cfg, err := (&clusterFlags{name: status.Name}).config(); err != nil || cfg.StateDir != status.StateDir {
+		flags += " --state-dir " + shellWord(status.StateDir)
+	}
+	return fmt.Sprintf(`eval "$(%s env%s)"`, program, flags)
+}
+
 func printStatus(s *Streams, cmd *cobra.Command, status localcluster.Status) error {
 	return printResult(s, cmd, status, func() error {
 		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
@@ -60,6 +77,7 @@ func printStatus(s *Streams, cmd *cobra.Command, status localcluster.Status) err
 		fmt.Fprintf(w, "REST API and portal\t%s\n", status.API)
 		fmt.Fprintf(w, "administrator\t%s, password in %s\n", status.AdminUser, status.AdminPasswordFile)
 		fmt.Fprintf(w, "Kubernetes\t%s --kubeconfig %s\n", status.Kubectl, status.Kubeconfig)
+		fmt.Fprintf(w, "your shell\t%s\n", shellLine(status))
 		for _, worker := range status.Workers {
 			state := "Ready"
 			if !worker.Ready {

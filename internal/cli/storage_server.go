@@ -33,12 +33,12 @@ the right to run commands in pods of pai-system.`,
 			return showStorageServers(cmd.Context(), s, cmd, kubeconfig)
 		},
 	}
-	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`file` with the way to the cluster (default $KUBECONFIG)")
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", kubeconfigHelp)
 	return cmd
 }
 
 func showStorageServers(ctx context.Context, s *Streams, cmd *cobra.Command, kubeconfig string) error {
-	services, err := rollout.Connect(kubeconfig)
+	services, err := connectKubernetes(kubeconfig)
 	if err != nil {
 		return err
 	}

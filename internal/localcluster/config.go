@@ -144,6 +144,14 @@ func (c Config) path(elements ...string) string {
 	return filepath.Join(append([]string{c.StateDir}, elements...)...)
 }
 
+// Kubectl is the kubectl that was built with the cluster; one in PATH for a cluster that was there before.
+func (c Config) Kubectl() string {
+	if c.BinDir == "" {
+		return "kubectl"
+	}
+	return filepath.Join(c.BinDir, "kubectl")
+}
+
 // KubeconfigFile is the kubeconfig that people use.
 func (c Config) KubeconfigFile() string {
 	if c.Kubeconfig != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 
 	"github.com/pai-storage/pai-storage/internal/proc"
 )
@@ -38,11 +37,8 @@ func GetStatus(ctx context.Context, cfg Config) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Name: kept.Name, API: kept.API(), Portal: kept.API() + "/", Kubeconfig: kept.KubeconfigFile(),
-		Kubectl: "kubectl", AdminUser: AdminUser, AdminPasswordFile: kept.AdminPasswordFile(), StateDir: kept.StateDir,
+		Kubectl: kept.Kubectl(), AdminUser: AdminUser, AdminPasswordFile: kept.AdminPasswordFile(), StateDir: kept.StateDir,
 		Workers: []WorkerStatus{}, Processes: []Process{}}
-	if kept.BinDir != "" {
-		s.Kubectl = filepath.Join(kept.BinDir, "kubectl")
-	}
 	supervisor, alive := kept.supervisorProcess()
 	if !alive {
 		s.Reason = "it is not running: start it with \"paictl up\""

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,9 @@ func Connect(kubeconfig string) (*Services, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("no way to the cluster: %s names none; give --kubeconfig FILE, or set KUBECONFIG", cmp.Or(kubeconfig, "the kubeconfig"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no way to the cluster: %w; give --kubeconfig FILE, or set KUBECONFIG", err)
 	}
