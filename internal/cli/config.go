@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -121,43 +122,83 @@ func (o *configOptions) push(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if o.mode == "service" {
-		// The rest stays as it is in the cluster.
-		now, err := services.Pull(ctx)
-		if err != nil && !errors.Is(err, rollout.ErrNoConfiguration) {
-			return err
-		}
-		for name := range files {
-			if !slices.Contains(serviceFiles, name) {
-				delete(files, name)
-			}
-		}
-		for name, text := range now.Files {
-			if !slices.Contains(serviceFiles, name) {
-				files[name] = text
-			}
-		}
+	now, err := services.Pull(ctx)
+	if err != nil && !errors.Is(err, rollout.ErrNoConfiguration) && !o.force {
+		return err
 	}
-	if err := o.checkCluster(ctx, services, base); err != nil {
+	var behind []string // files that are not pushed, and are not as the cluster has them
+	if o.mode == "service" {
+		files, behind = onlyService(files, now.Files)
+	} else if overtaken := overtaken(base.Behind, files, now.Files); len(overtaken) > 0 && !o.force {
+		return rollout.ChangedError{Diff: overtaken}
+	}
+	if err := o.checkCluster(ctx, services, &base); err != nil {
 		return err
 	}
 	revision, err := services.Push(ctx, files, base.Revision, o.force)
 	if err != nil {
 		return err
 	}
-	if err := rollout.NoteBase(o.directory, rollout.Base{ClusterID: base.ClusterID, Revision: revision}, files); err != nil {
+	if err := services.SetClusterID(ctx, base.ClusterID); err != nil {
+		return fmt.Errorf("pushed, but the cluster's id is not set: %w", err)
+	}
+	if err := rollout.NoteBase(o.directory, rollout.Base{ClusterID: base.ClusterID, Revision: revision, Behind: behind}, files); err != nil {
 		return err
 	}
-	names := rollout.Names(files)
-	return printResult(o.streams, cmd, map[string]any{"files": names, "revision": revision}, func() error {
-		_, err := fmt.Fprintf(o.streams.Out, "pushed %s\n", strings.Join(names, ", "))
-		return err
+	names, removed := rollout.Names(files), rollout.Removed(now.Files, files)
+	return printResult(o.streams, cmd, map[string]any{"files": names, "removed": removed, "revision": revision}, func() error {
+		fmt.Fprintf(o.streams.Out, "pushed %s\n", strings.Join(names, ", "))
+		if len(removed) > 0 {
+			fmt.Fprintf(o.streams.Out, "removed %s\n", strings.Join(removed, ", "))
+		}
+		if len(behind) > 0 {
+			fmt.Fprintf(o.streams.Err, "warning: %s here and in the cluster differ; that was not pushed\n", strings.Join(behind, ", "))
+		}
+		return nil
 	})
 }
 
+// onlyService is what a push of the services' files makes of the cluster's configuration: the rest stays as it is in the cluster. Behind are the other
+// files that are not the same here.
+func onlyService(here, cluster map[string][]byte) (files map[string][]byte, behind []string) {
+	files = map[string][]byte{}
+	for name, text := range here {
+		if slices.Contains(serviceFiles, name) {
+			files[name] = text
+		} else if !bytes.Equal(cluster[name], text) {
+			behind = append(behind, name)
+		}
+	}
+	for name, text := range cluster {
+		if slices.Contains(serviceFiles, name) {
+			continue
+		}
+		files[name] = text
+		if _, is := here[name]; !is {
+			behind = append(behind, name)
+		}
+	}
+	slices.Sort(behind)
+	return files, behind
+}
+
+// overtaken shows the files that others may have changed before the last push of the services' files alone, and that are still not the same here.
+func overtaken(behind []string, here, cluster map[string][]byte) string {
+	was, is := map[string][]byte{}, map[string][]byte{}
+	for _, name := range behind {
+		if text, there := cluster[name]; there {
+			was[name] = text
+		}
+		if text, there := here[name]; there {
+			is[name] = text
+		}
+	}
+	return rollout.Diff("cluster", was, "yours", is)
+}
+
 // checkCluster makes sure that a directory goes to the cluster that it is meant for: the one that it was pulled from, or the one whose id
-// somebody gives.
-func (o *configOptions) checkCluster(ctx context.Context, services *rollout.Services, base rollout.Base) error {
+// somebody gives. The id is in base then. Nothing is written.
+func (o *configOptions) checkCluster(ctx context.Context, services *rollout.Services, base *rollout.Base) error {
 	now, err := services.ClusterID(ctx)
 	if err != nil {
 		return err
@@ -177,7 +218,8 @@ func (o *configOptions) checkCluster(ctx context.Context, services *rollout.Serv
 	if now != "" && now != id {
 		return fmt.Errorf("%w: its id is %s, and the files are for %s", rollout.ErrWrongCluster, now, id)
 	}
-	return services.SetClusterID(ctx, id)
+	base.ClusterID = id
+	return nil
 }
 
 func newConfigGetID(s *Streams) *cobra.Command {
@@ -253,10 +295,7 @@ func newConfigDiff(s *Streams) *cobra.Command {
 			if err != nil && !errors.Is(err, rollout.ErrNoConfiguration) {
 				return err
 			}
-			difference, err := rollout.Diff("cluster", now.Files, o.directory, files)
-			if err != nil {
-				return err
-			}
+			difference := rollout.Diff("cluster", now.Files, o.directory, files)
 			return printResult(s, cmd, map[string]any{"diff": difference}, func() error {
 				_, err := fmt.Fprint(s.Out, difference)
 				return err

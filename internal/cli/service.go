@@ -22,6 +22,7 @@ type serviceOptions struct {
 	follow     bool
 	tail       int64
 	yes        bool
+	all        bool // none was named
 }
 
 func newService(s *Streams) *cobra.Command {
@@ -50,7 +51,7 @@ func (o *serviceOptions) command(use, short, example string, run func(context.Co
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			names := append(o.names, args...)
-			if len(names) == 0 {
+			if o.all = len(names) == 0; o.all {
 				names = rollout.ServiceNames
 			}
 			if o.names, err = rollout.CheckServices(names); err != nil {
@@ -164,7 +165,7 @@ func newServiceDelete(s *Streams) *cobra.Command {
 	o := &serviceOptions{streams: s}
 	cmd := o.command("delete", "Stop services and take away their rights, configuration and passwords; data stay", "  paictl service delete -n storage-manager --yes",
 		func(ctx context.Context, cmd *cobra.Command) error {
-			if len(o.names) == len(rollout.ServiceNames) {
+			if o.all {
 				return usageError{errors.New("name the services to delete: -n NAME")}
 			}
 			if !o.yes {

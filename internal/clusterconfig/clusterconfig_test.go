@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -278,12 +280,102 @@ func TestSplit(t *testing.T) {
 		"on the next line":      "a:\n  smbpwd:\n    hidden\n",
 		"a placeholder":         "a:\n  smbpwd: ${secret:0}\n",
 		"quoted over two lines": "a:\n  smbpwd: \"hidden\n    more\"\n",
+		"a list":                "webportal:\n  token:\n    - hidden\n",
+		"a mapping":             "secret:\n  value: hidden\n",
+		"an explicit key":       "? password\n: hidden\n",
+		"an anchored key":       "&k password: hidden\n",
+		"a tagged key":          "!!str password: hidden\n",
+		"an alias":              "a: &p hidden\npassword: *p\n",
+		"an anchor":             "password: &p hidden\na: *p\n",
+		"JSON in a text":        "config: |\n  {\"password\": \"hidden\"}\n",
+		"YAML in a text":        "config: |\n  password:\n    hidden\n",
 	} {
 		if public, _, err := clusterconfig.Split("x.yaml", []byte(bad)); err == nil {
 			t.Errorf("%s: no fault:\n%s", name, public)
 		} else if strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: the password is told: %v", name, err)
 		}
+	}
+}
+
+// TestSplitComments: comments hold passwords too, and so do keys that are typed almost like those of passwords.
+func TestSplitComments(t *testing.T) {
+	for _, text := range []string{
+		"a: 1\nsmbuser: smbuser # old smbpwd: hidden\n", "# db: {user: a, password: hidden}\na: 1\n", "# DB password: hidden\na: 1\n", "a: 1\n# smbpwd:\n#   hidden\n# b: 2\n",
+		"a: 1\n#  private-key: |\n#    hidden\n#    hidden\r\n", "password: #hidden\na: 1\n", "storage-manager:\n  smbpdw: hidden\n  SmbPwdd: hidden\n", "a: 1\n#  domainpw: hidden\n",
+	} {
+		public, secrets, err := clusterconfig.Split("x.yaml", []byte(text))
+		if err != nil || strings.Contains(string(public), "hidden") {
+			t.Errorf("%q: %v\n%s", text, err, public)
+		}
+		if back := clusterconfig.Join(public, secrets); string(back) != text {
+			t.Errorf("%q came back as %q", text, back)
+		}
+	}
+	for _, text := range []string{"a: 1\nsmbuser: shared # no secrets here\ntoken-lifetime: 3\n", "a: b\n# passwords are in the Secret\n"} {
+		if public, secrets, err := clusterconfig.Split("x.yaml", []byte(text)); err != nil || len(secrets) > 0 || string(public) != text {
+			t.Errorf("%q: %q taken out, %v", text, secrets, err)
+		}
+	}
+}
+
+// TestFaultsQuoteNoPassword: a fault near a password does not quote it, wherever it stands.
+func TestFaultsQuoteNoPassword(t *testing.T) {
+	for _, section := range []string{
+		"storage-manager:\n  smbpdw: hidden\n", "storage-manager:\n  domainpw: hidden\n  smbpwd: x\n", "storage-manager:\n  smbpwd: \"abc\n  hidden: x\n",
+		"rest-server:\n  privatekey: |\n    BEGIN\n\thidden\n", "storage-manager:\n  smbpwd: |\n    hidden\n   hidden\n",
+	} {
+		_, err := clusterconfig.Parse(map[string][]byte{"layout.yaml": []byte(goodLayout), "services-configuration.yaml": []byte(section)})
+		if err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%q: %v", section, err)
+		}
+	}
+}
+
+// TestMask: a password that changed is said to, whatever comes or goes before it.
+func TestMask(t *testing.T) {
+	for name, c := range map[string]struct{ before, after, shown string }{
+		"the same":           {"smbpwd: a\n", "smbpwd: a\n", "smbpwd: ******\n"},
+		"changed":            {"smbpwd: a\n", "smbpwd: b\n", "smbpwd: ****** (changed)\n"},
+		"one came before it": {"t: {}\nsmbpwd: x1\n", "new-token: x1\nt: {}\nsmbpwd: y\n", "new-token: ******\nt: {}\nsmbpwd: ****** (changed)\n"},
+		"one like it came":   {"- token: a\n", "- token: b\n- token: a\n", "- token: ****** (changed)\n- token: ******\n"},
+		"two swapped":        {"- token: a\n- token: b\n", "- token: b\n- token: a\n", "- token: ****** (changed)\n- token: ****** (changed)\n"},
+		"one went":           {"token: a\nsmbpwd: b\n", "smbpwd: b\n", "smbpwd: ******\n"},
+	} {
+		if _, after := clusterconfig.Mask("x", []byte(c.before), []byte(c.after)); string(after) != c.shown {
+			t.Errorf("%s: %q, want %q", name, after, c.shown)
+		}
+	}
+	before, after := clusterconfig.Mask("x.yaml", []byte("password: |\n  hidden\n"), []byte("password: |\n  other\n"))
+	if string(before) == string(after) || strings.Contains(string(before)+string(after), "hidden") {
+		t.Errorf("what cannot be parted: %q, %q", before, after)
+	}
+}
+
+// TestSectionRoundTrip: every field that can be configured reaches the storage manager.
+func TestSectionRoundTrip(t *testing.T) {
+	want := clusterconfig.StorageManager{LocalPath: "/srv/x", SecurityType: clusterconfig.ADS, Workgroup: "EXAMPLE", SMBUser: "shared", SMBPassword: "one",
+		NFSAllowedClients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, SMBEncryption: "desired", SMBMinimum: "SMB3_11", NFSMinor40: true, DefaultRealm: "EXAMPLE.ORG",
+		Krb5Realms:  map[string]clusterconfig.Realm{"EXAMPLE.ORG": {KDC: []string{"dc.example.org"}, DefaultDomain: "example.org"}},
+		DomainRealm: map[string]string{".example.org": "EXAMPLE.ORG"}, DomainUser: "joiner", DomainPassword: "two",
+		IDMap:             []string{"idmap config * : backend = tdb", "idmap config * : range = 100000-199999", "idmap config EXAMPLE : backend = rid", "idmap config EXAMPLE : range = 200000-299999"},
+		SMBAdministrators: []string{`EXAMPLE\alice`}}
+	fields := reflect.ValueOf(want)
+	for i := range fields.NumField() {
+		if fields.Field(i).IsZero() {
+			t.Errorf("the test says nothing about %s", fields.Type().Field(i).Name)
+		}
+	}
+	section, passwords, err := want.Section()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := clusterconfig.LoadStorageManager(section, passwords)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %#v\nwant %#v", got, want)
 	}
 }
 

@@ -125,11 +125,33 @@ func (p place) describe(file, text string) Fault {
 		return Fault{File: file, Text: text}
 	}
 	f := Fault{File: p.doc.name, Line: p.line, Column: p.column, Text: text}
-	if p.line >= 1 && p.line <= len(p.doc.lines) && !mentionsSecret.MatchString(p.doc.lines[p.line-1]) {
+	if p.line >= 1 && p.line <= len(p.doc.lines) && !p.doc.hides(p.line-1) {
 		f.source = strings.TrimRight(p.doc.lines[p.line-1], "\r")
 	}
 	return f
 }
+
+// hides tells whether a line, counted from 0, may be a password's: it has a key of one, or stands below one and may be the rest of its value.
+func (d *document) hides(line int) bool {
+	if hidesSecret(d.lines[line]) {
+		return true
+	}
+	for i := line - 1; i >= 0; i-- {
+		if hidesSecret(d.lines[i]) {
+			// Only a line that is no deeper than the key, and looks like another key, is surely none of its value.
+			return indent(d.lines[line]) > indent(d.lines[i]) || !anyKey.MatchString(d.lines[line])
+		}
+		if m := anyPair.FindStringSubmatch(d.lines[i]); m != nil && !strings.ContainsAny(m[3][:1], "|>\"'") {
+			return false
+		}
+	}
+	return false
+}
+
+// anyKey is a line that begins with a key.
+var anyKey = regexp.MustCompile(`^\s*(?:-\s+)?[A-Za-z0-9_.-]+\s*:(?:\s|$)`)
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
 // faulty tells whether something is wrong in this line already.
 func (p place) faulty() bool {

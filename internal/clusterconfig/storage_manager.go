@@ -253,6 +253,7 @@ func (s StorageManager) Section() (section []byte, passwords map[string]string, 
 		{Key: "smb-encryption", Value: s.SMBEncryption}, {Key: "smb-minimum-protocol", Value: s.SMBMinimum}, {Key: "nfs-4.0", Value: s.NFSMinor40},
 		{Key: "default_realm", Value: s.DefaultRealm}, {Key: "krb5_realms", Value: realms}, {Key: "domain_realm", Value: domains},
 		{Key: "domainuser", Value: s.DomainUser}, {Key: "idmap", Value: s.IDMap},
+		{Key: "smb-administrators", Value: s.SMBAdministrators},
 	})
 	return section, map[string]string{"smbpwd": string(s.SMBPassword), "domainpwd": string(s.DomainPassword)}, err
 }

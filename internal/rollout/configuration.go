@@ -52,8 +52,10 @@ var (
 
 // Snapshot is the configuration at one time.
 type Snapshot struct {
+	// Revision changes with everything that is in it, whoever changed it and how.
 	Revision string
 	Files    map[string][]byte // with the passwords in them
+	pushed   string            // the name of the state that paictl pushed last; passwords are kept by it
 	version  string            // of the ConfigMap; "" = there is none
 }
 
@@ -88,17 +90,15 @@ func (s *Services) Pull(ctx context.Context) (Snapshot, error) {
 		if err != nil {
 			return Snapshot{}, err
 		}
-		snapshot := Snapshot{Revision: m.Annotations[revisionAnnotation], Files: map[string][]byte{}, version: m.ResourceVersion}
-		if snapshot.Revision == "" { // an original's
-			snapshot.Revision = fingerprint(m.Data)
-		}
+		snapshot := Snapshot{pushed: m.Annotations[revisionAnnotation], Files: map[string][]byte{}, version: m.ResourceVersion}
+		snapshot.Revision = revisionOf(snapshot.pushed, m.Data)
 		secret, err := core.Secrets(configurationNamespace).Get(ctx, configurationName, metav1.GetOptions{})
 		if err != nil && !absent(err) {
 			return Snapshot{}, err
 		}
 		whole := true
 		for name, public := range m.Data {
-			secrets := secretsOf(secret, snapshot.Revision, name)
+			secrets := secretsOf(secret, snapshot.pushed, name)
 			text := clusterconfig.Join([]byte(public), secrets)
 			whole = whole && clusterconfig.Placeholders([]byte(public)) <= len(secrets)
 			snapshot.Files[name] = text
@@ -108,6 +108,12 @@ func (s *Services) Pull(ctx context.Context) (Snapshot, error) {
 		}
 	}
 	return Snapshot{}, fmt.Errorf("the Secret %s/%s lacks passwords of the configuration: restore it, or push the configuration with --force", configurationNamespace, configurationName)
+}
+
+// revisionOf is the revision of files without their passwords, of which a push says whether they are others. What somebody changes without paictl has
+// the mark of the last push, and other files. An original's has no mark.
+func revisionOf(pushed string, data map[string]string) string {
+	return strings.TrimPrefix(pushed+"."+fingerprint(data), ".")
 }
 
 func fingerprint(data map[string]string) string {
@@ -160,13 +166,9 @@ func (s *Services) push(ctx context.Context, files map[string][]byte, base strin
 		if maps.EqualFunc(now.Files, files, bytes.Equal) {
 			return now.Revision, nil // somebody has pushed just this
 		}
-		difference, err := Diff("cluster", now.Files, "yours", files)
-		if err != nil {
-			return "", err
-		}
-		return "", ChangedError{difference}
+		return "", ChangedError{Diff("cluster", now.Files, "yours", files)}
 	}
-	revision := strings.ToLower(rand.Text())
+	mark := strings.ToLower(rand.Text())
 	public, secrets := map[string]string{}, map[string][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		text, list, err := clusterconfig.Split(name, files[name])
@@ -175,29 +177,27 @@ func (s *Services) push(ctx context.Context, files map[string][]byte, base strin
 		}
 		public[name] = string(text)
 		for n, password := range list {
-			secrets[secretKey(revision, name, n)] = []byte(password)
+			secrets[secretKey(mark, name, n)] = []byte(password)
 		}
 	}
-	if err := s.write(ctx, now, revision, public, secrets, force); err != nil {
-		return revision, err
-	}
-	deeds, err := pushed(now.Files, revision, files)
-	if err != nil {
+	deeds := pushed(now.Files, revisionOf(mark, public), files)
+	if err := s.write(ctx, now, mark, public, secrets, force); err != nil {
 		return "", err
 	}
 	s.record(ctx, deeds...)
-	return revision, nil
+	return revisionOf(mark, public), nil
 }
 
 // write puts the passwords there first, beside those in use; then the files, which says that the new ones count; then takes the old ones away.
-// Who reads meanwhile finds either all of the old or all of the new.
-func (s *Services) write(ctx context.Context, now Snapshot, revision string, public map[string]string, secrets map[string][]byte, force bool) error {
+// Who reads meanwhile finds either all of the old or all of the new. Old passwords that cannot be taken away are no reason to say that nothing was
+// pushed: [Services.Warn] is told.
+func (s *Services) write(ctx context.Context, now Snapshot, mark string, public map[string]string, secrets map[string][]byte, force bool) error {
 	core := s.client.CoreV1()
 	if err := s.changeSecret(ctx, func(data map[string][]byte) { maps.Copy(data, secrets) }); err != nil {
 		return err
 	}
 	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: configurationName, Namespace: configurationNamespace, ResourceVersion: now.version,
-		Annotations: map[string]string{revisionAnnotation: revision}}, Data: public}
+		Annotations: map[string]string{revisionAnnotation: mark}}, Data: public}
 	var err error
 	if now.version == "" {
 		if _, err = core.ConfigMaps(configurationNamespace).Create(ctx, m, metav1.CreateOptions{FieldManager: fieldManager}); force && apierrors.IsAlreadyExists(err) {
@@ -209,17 +209,30 @@ func (s *Services) write(ctx context.Context, now Snapshot, revision string, pub
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		err = errors.New("somebody else has pushed at the same time: pull again and see what it was")
 	}
-	keep := revision
-	if err != nil {
-		keep = now.Revision // ours go again
+	if err != nil && apierrors.ReasonForError(err) == metav1.StatusReasonUnknown || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) {
+		// Whether it was written is not known: the passwords of both stay, unless it can be seen.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
+		defer cancel()
+		there, unseen := core.ConfigMaps(configurationNamespace).Get(late, configurationName, metav1.GetOptions{})
+		switch {
+		case unseen != nil && !absent(unseen):
+			return fmt.Errorf("whether it was pushed is not known: look with paictl config diff: %w", err)
+		case unseen == nil && there.Annotations[revisionAnnotation] == mark:
+			err = nil
+		}
 	}
-	return errors.Join(err, s.changeSecret(ctx, func(data map[string][]byte) {
+	left := s.changeSecret(ctx, func(data map[string][]byte) {
 		for key := range data {
-			if owner, _, _ := strings.Cut(key, "."); err == nil && owner != keep || err != nil && owner == revision {
+			// What was pushed is of this mark alone; of what was not, nothing of this mark stays.
+			if owner, _, _ := strings.Cut(key, "."); (owner == mark) != (err == nil) {
 				delete(data, key)
 			}
 		}
-	}))
+	})
+	if left != nil {
+		s.Warn(fmt.Sprintf("the Secret %s/%s keeps passwords that are not in use, until the next push: %v", configurationNamespace, configurationName, left))
+	}
+	return err
 }
 
 // changeSecret changes the Secret, again when somebody else did so meanwhile.
@@ -272,15 +285,17 @@ func (s *Services) SetClusterID(ctx context.Context, id string) error {
 func (s *Services) PushFirst(ctx context.Context, id string, files map[string][]byte) error {
 	switch _, err := s.Pull(ctx); {
 	case err == nil:
-		return ErrThere
+		if now, err := s.ClusterID(ctx); err != nil || now != "" {
+			return errors.Join(ErrThere, err)
+		}
+		return errors.Join(ErrThere, s.SetClusterID(ctx, id)) // a first push that was cut off
 	case !errors.Is(err, ErrNoConfiguration):
 		return err
 	}
-	if err := s.SetClusterID(ctx, id); err != nil {
+	if _, err := s.Push(ctx, files, "", false); err != nil {
 		return err
 	}
-	_, err := s.Push(ctx, files, "", false)
-	return err
+	return s.SetClusterID(ctx, id)
 }
 
 // configuration reads and checks the cluster's configuration.
@@ -293,33 +308,14 @@ func (s *Services) configuration(ctx context.Context) (clusterconfig.Configurati
 }
 
 // Diff shows how files differ, without passwords: of those it says only that they do. "" when they do not.
-func Diff(oldName string, old map[string][]byte, newName string, changed map[string][]byte) (string, error) {
+func Diff(oldName string, old map[string][]byte, newName string, changed map[string][]byte) string {
 	var b bytes.Buffer
 	for _, name := range unionNames(old, changed) {
 		if bytes.Equal(old[name], changed[name]) {
 			continue
 		}
-		before, was, err := clusterconfig.Split(name, old[name])
-		if err != nil {
-			return "", err
-		}
-		after, is, err := clusterconfig.Split(name, changed[name])
-		if err != nil {
-			return "", err
-		}
-		b.Write(diff.Diff(oldName+"/"+name, mark(before, was, nil), newName+"/"+name, mark(after, is, was)))
+		before, after := clusterconfig.Mask(name, old[name], changed[name])
+		b.Write(diff.Diff(oldName+"/"+name, before, newName+"/"+name, after))
 	}
-	return b.String(), nil
-}
-
-// mark puts "******" where a password is, and says so where the others, if any, are not the same.
-func mark(public []byte, secrets, others []string) []byte {
-	shown := make([]string, len(secrets))
-	for i, s := range secrets {
-		shown[i] = "******"
-		if i < len(others) && others[i] != s {
-			shown[i] = "****** (changed)"
-		}
-	}
-	return clusterconfig.Join(public, shown)
+	return b.String()
 }

@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
 
 	"github.com/pai-storage/pai-storage/internal/clusterconfig"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
@@ -116,6 +118,109 @@ func TestPushAndPull(t *testing.T) {
 	var faults *clusterconfig.Faults
 	if _, err := s.Push(ctx, nil, "", true); !errors.As(err, &faults) {
 		t.Errorf("nothing was pushed: %v", err)
+	}
+}
+
+// TestChangedOutside: what somebody changes with kubectl, which leaves the mark of the last push, is not dropped by a push.
+func TestChangedOutside(t *testing.T) {
+	s, configMap := services(t)
+	ctx := t.Context()
+	revision, err := s.Push(ctx, files("canary"), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := configMap()
+	m.Data["extra.yaml"] = "x: 1\n"
+	if _, err := s.client.CoreV1().ConfigMaps(configurationNamespace).Update(ctx, m, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var refused ChangedError
+	if _, err := s.Push(ctx, files("another"), revision, false); !errors.As(err, &refused) || !strings.Contains(refused.Diff, "-x: 1") {
+		t.Errorf("a push that would drop it: %v", err)
+	}
+	now, err := s.Pull(ctx)
+	if err != nil || string(now.Files["extra.yaml"]) != "x: 1\n" || !strings.Contains(string(now.Files["services-configuration.yaml"]), "canary") {
+		t.Errorf("pulled: %q, %v", now.Files, err)
+	}
+}
+
+// TestPushOverWhatCannotBeParted: an original's password over several lines is no reason to push and say that it failed.
+func TestPushOverWhatCannotBeParted(t *testing.T) {
+	s, configMap := services(t)
+	ctx := t.Context()
+	old := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: configurationNamespace, Name: configurationName}, Data: map[string]string{
+		"layout.yaml": layoutText, "services-configuration.yaml": "rest-server:\n  tls-private-key: |\n    canary-key\n"}}
+	if _, err := s.client.CoreV1().ConfigMaps(configurationNamespace).Create(ctx, old, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	now, err := s.Pull(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if difference := Diff("cluster", now.Files, "mine", files("canary-new")); strings.Contains(difference, "canary") || !strings.Contains(difference, "not on one line") || !strings.Contains(difference, "smbuser") {
+		t.Errorf("the difference:\n%s", difference)
+	}
+	revision, err := s.Push(ctx, files("canary-new"), now.Revision, false)
+	if err != nil || configMap().Annotations[revisionAnnotation] == "" {
+		t.Fatalf("push: %v", err)
+	}
+	entries, maps := trailOf(t, s.client)
+	if len(entries) != 2 || strings.Contains(fmt.Sprint(maps), "canary") {
+		t.Errorf("the trail has %d entries: %v", len(entries), maps)
+	}
+	if again, err := s.Push(ctx, files("canary-new"), "older", false); err != nil || again != revision {
+		t.Errorf("the same again: %q, %v, want %q", again, err, revision)
+	}
+}
+
+// TestPushIsTold: a push that counts is told and recorded although old passwords could not be taken away, or the answer got lost.
+func TestPushIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		resource string
+		spoil    func(s *Services, action ktesting.UpdateAction) error
+		warned   string
+	}{
+		"old passwords stay": {"secrets", func(_ *Services, a ktesting.UpdateAction) error {
+			for key := range a.GetObject().(*corev1.Secret).Data {
+				if strings.Contains(key, "spoiled") {
+					return nil
+				}
+			}
+			return errors.New("the disk is full")
+		}, "keeps passwords that are not in use"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := services(t)
+			var warned string
+			s.Warn = func(text string) { warned += text }
+			ctx := t.Context()
+			revision, err := s.Push(ctx, files("canary-1"), "", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			updates := 0
+			s.client.(*fake.Clientset).PrependReactor("update", c.resource, func(action ktesting.Action) (bool, runtime.Object, error) {
+				if updates++; updates < 2 { // the first one brings the new passwords
+					return false, nil, nil
+				}
+				err := c.spoil(s, action.(ktesting.UpdateAction))
+				return err != nil, nil, err
+			})
+			changed, err := s.Push(ctx, files("canary-2"), revision, false)
+			if err != nil || changed == revision {
+				t.Fatalf("push: %q, %v", changed, err)
+			}
+			now, err := s.Pull(ctx)
+			if err != nil || now.Revision != changed || !strings.Contains(string(now.Files["services-configuration.yaml"]), "canary-2") {
+				t.Errorf("pulled: %q, %v", now.Files, err)
+			}
+			if entries, _ := trailOf(t, s.client); len(entries) != 4 {
+				t.Errorf("the trail has %+v", entries)
+			}
+			if !strings.Contains(warned, c.warned) {
+				t.Errorf("warned: %q", warned)
+			}
+		})
 	}
 }
 

@@ -26,6 +26,8 @@ type Base struct {
 	ClusterID string            `json:"clusterId"`
 	Revision  string            `json:"revision"`
 	Files     map[string]string `json:"files"` // fingerprints without passwords, to notice changes that were not pushed
+	// Behind are files that the last push left out, and that were not as the cluster had them: Revision says nothing about these.
+	Behind []string `json:"behind,omitempty"`
 }
 
 // maxFiles bounds a directory: somebody may have named the wrong one.
@@ -46,8 +48,18 @@ func ReadDirectory(dir string) (map[string][]byte, Base, error) {
 	}
 	files := map[string][]byte{}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !strings.HasSuffix(e.Name(), ".yaml") || strings.HasPrefix(e.Name(), ".") {
+		if strings.HasSuffix(e.Name(), ".yml") && !e.IsDir() {
+			return nil, base, fmt.Errorf("%s: the files of a configuration end with .yaml; call it %s.yaml", filepath.Join(dir, e.Name()), strings.TrimSuffix(e.Name(), ".yml"))
+		}
+		if !strings.HasSuffix(e.Name(), ".yaml") || strings.HasPrefix(e.Name(), ".") {
 			continue
+		}
+		info, err := os.Stat(filepath.Join(dir, e.Name())) // what a link leads to
+		if err != nil {
+			return nil, base, err
+		}
+		if !info.Mode().IsRegular() {
+			return nil, base, fmt.Errorf("%s is no file", filepath.Join(dir, e.Name()))
 		}
 		if len(files) == maxFiles {
 			return nil, base, fmt.Errorf("%s has more than %d YAML files: is it the right directory?", dir, maxFiles)
@@ -77,7 +89,8 @@ func readBase(dir string) (Base, error) {
 	return base, nil
 }
 
-// WriteDirectory writes a snapshot, for its owner's eyes only. Files that were edited since they were pulled are left alone, unless forced.
+// WriteDirectory writes a snapshot, for its owner's eyes only, and removes files that others have removed from the cluster since. Files that were edited
+// since they were pulled are left alone, unless forced.
 func WriteDirectory(dir string, s Snapshot, clusterID string, force bool) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -86,7 +99,17 @@ func WriteDirectory(dir string, s Snapshot, clusterID string, force bool) error 
 	if err != nil && !force {
 		return err
 	}
-	var edited []string
+	var edited, gone []string
+	for name, was := range base.Files { // others have removed it since
+		if _, is := s.Files[name]; is || filepath.Base(name) != name {
+			continue
+		}
+		if there, err := os.ReadFile(filepath.Join(dir, name)); err == nil && was != printOf(name, there) {
+			edited = append(edited, name)
+		} else if err == nil {
+			gone = append(gone, name)
+		}
+	}
 	for name, text := range s.Files {
 		if filepath.Base(name) != name || strings.HasPrefix(name, ".") {
 			return fmt.Errorf("the cluster's configuration has a file with the name %q", name)
@@ -109,7 +132,23 @@ func WriteDirectory(dir string, s Snapshot, clusterID string, force bool) error 
 			return err
 		}
 	}
+	for _, name := range gone {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
 	return NoteBase(dir, Base{ClusterID: clusterID, Revision: s.Revision}, s.Files)
+}
+
+// Removed are the names that the cluster has before, and not after.
+func Removed(before, after map[string][]byte) []string {
+	removed := []string{}
+	for _, name := range Names(before) {
+		if _, is := after[name]; !is {
+			removed = append(removed, name)
+		}
+	}
+	return removed
 }
 
 // NoteBase notes that a directory has what the cluster has.

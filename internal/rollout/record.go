@@ -78,8 +78,8 @@ func did(command, service string, err error) deed {
 	return d
 }
 
-// pushed is what a push changed, a deed for each file: the lines that went and that came, without passwords.
-func pushed(old map[string][]byte, revision string, changed map[string][]byte) ([]deed, error) {
+// pushed is what a push changed, a deed for each file: the lines that went and that came, and where, without passwords.
+func pushed(old map[string][]byte, revision string, changed map[string][]byte) []deed {
 	var deeds []deed
 	for _, name := range unionNames(old, changed) {
 		before, had := old[name]
@@ -87,26 +87,21 @@ func pushed(old map[string][]byte, revision string, changed map[string][]byte) (
 		if had && has && bytes.Equal(before, after) {
 			continue
 		}
-		difference, err := Diff("was", map[string][]byte{name: before}, "is", map[string][]byte{name: after})
-		if err != nil {
-			return nil, err
-		}
+		difference := Diff("was", map[string][]byte{name: before}, "is", map[string][]byte{name: after})
 		d := deed{action: pai.AuditChange, kind: kindConfiguration, name: name}
-		if went := linesOf(difference, "-"); had {
-			d.before = map[string]any{"lines": went}
-		}
-		if came := linesOf(difference, "+"); has {
-			d.after = map[string]any{"lines": came, "revision": revision}
-		}
 		switch {
 		case !had:
-			d.action = pai.AuditCreate
+			d.action, d.after = pai.AuditCreate, map[string]any{"revision": revision, "lines": linesOf(difference, "+")}
 		case !has:
-			d.action = pai.AuditDelete
+			d.action, d.before = pai.AuditDelete, map[string]any{"lines": linesOf(difference, "-")}
+		default:
+			// What moved to another place went and came: only the context says where.
+			d.before = map[string]any{"lines": linesOf(difference, "-")}
+			d.after = map[string]any{"revision": revision, "lines": linesOf(difference, "+"), "unified": difference}
 		}
 		deeds = append(deeds, d)
 	}
-	return deeds, nil
+	return deeds
 }
 
 // linesOf are the lines of a unified diff that have a sign, without it. The two lines with the files' names are none of them.
