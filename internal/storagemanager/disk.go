@@ -2,6 +2,8 @@ package storagemanager
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -19,17 +22,17 @@ import (
 
 const (
 	diskFile   = "disk"        // in the state: the id
-	acceptFile = "serve-this"  // in the directory of the shares: an administrator wants it served, whatever was there before
+	acceptFile = "serve-this-" // in the directory of the shares, with [mark] behind: an administrator wants just it served, whatever was before
 	servedFile = "served.json" // in the machine's memory: ids by path
 )
 
 // strangerError is that the directory of the shares is not the one that was served.
-type strangerError struct{ path, what string }
+type strangerError struct{ path, accept, what string }
 
 func (e strangerError) Error() string {
 	return fmt.Sprintf("localpath %s is not the directory that was served here before (%s). If a disk is to be mounted there, mount it: the server tries again "+
 		"within 5 minutes, and at once after \"paictl service start -n storage-manager\". If this one is to be served from now on: touch %s",
-		e.path, e.what, filepath.Join(e.path, acceptFile))
+		e.path, e.what, e.accept)
 }
 
 // recognise compares the directory of the shares with what this machine remembers in the directory memory. The first time it gives the directory an id,
@@ -51,14 +54,14 @@ func (l layout) recognise(memory string) error {
 	if err != nil {
 		return err
 	}
-	accept := filepath.Join(l.root, acceptFile)
+	accept := filepath.Join(l.root, acceptFile+mark(info))
 	_, missing := os.Lstat(accept)
 	switch before := served[l.root]; {
 	case before == "" || before == id || missing == nil:
 	case id == "":
-		return strangerError{l.root, "it has no file " + l.state(diskFile)}
+		return strangerError{l.root, accept, "it has no file " + l.state(diskFile)}
 	default:
-		return strangerError{l.root, "it is another disk, which was served elsewhere"}
+		return strangerError{l.root, accept, "it is another disk, which was served elsewhere"}
 	}
 	if id == "" {
 		id = strings.ToLower(rand.Text())
@@ -86,6 +89,16 @@ func (l layout) recognise(memory string) error {
 		return err
 	}
 	return nil
+}
+
+// mark tells a directory from the one that a disk brings to the same path: by its device and its number there.
+func mark(info fs.FileInfo) string {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "here"
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%d", stat.Dev, stat.Ino))
+	return hex.EncodeToString(sum[:4])
 }
 
 // disk is the id of the directory of the shares; "" when it has none.

@@ -32,7 +32,7 @@ func TestRecognise(t *testing.T) {
 		t.Helper()
 		before, _ := os.ReadDir(path)
 		var stranger strangerError
-		if err := l.recognise(memory); !errors.As(err, &stranger) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "touch "+path+"/serve-this") {
+		if err := l.recognise(memory); !errors.As(err, &stranger) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "touch "+path+"/serve-this-") {
 			t.Errorf("%s: %v", why, err)
 		}
 		if after, _ := os.ReadDir(path); len(after) != len(before) {
@@ -45,12 +45,23 @@ func TestRecognise(t *testing.T) {
 	refused(t, "the disk is not mounted", "it has no file "+path+"/.pai-storage/disk")
 	mount(t, "disk")
 	served(t, "it is mounted again")
-	mount(t, "new")
-	if err := os.WriteFile(filepath.Join(path, "serve-this"), nil, 0o600); err != nil {
-		t.Fatal(err)
+	mount(t, "beneath")
+	want := func(t *testing.T, said error) string { // what the message tells to do
+		t.Helper()
+		_, file, _ := strings.Cut(said.Error(), "touch ")
+		file = filepath.Base(file)
+		if err := os.WriteFile(filepath.Join(path, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
 	}
+	said := l.recognise(memory)
+	mount(t, "new")
+	want(t, said)
+	refused(t, "an administrator wanted another directory", "it has no file")
+	file := want(t, l.recognise(memory))
 	served(t, "an administrator wants it")
-	if _, err := os.Lstat(filepath.Join(path, "serve-this")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(path, file)); !errors.Is(err, os.ErrNotExist) {
 		t.Error("what an administrator said once counts for ever")
 	}
 	mount(t, "disk")
