@@ -44,7 +44,7 @@ func (e *Engine) Mount(ctx context.Context, target string, v Volume, s Secret) e
 	}
 	if mounted {
 		if !v.Object() || e.alive(target) {
-			return nil
+			return wrap(op, e.isOther(target, v))
 		}
 		if err := unix.Unmount(target, unix.MNT_DETACH); err != nil { // its process is gone
 			return &Error{Op: op, Output: "a mount whose process is gone cannot be taken away: " + describe(err), Err: err}
@@ -55,18 +55,26 @@ func (e *Engine) Mount(ctx context.Context, target string, v Volume, s Secret) e
 	}
 	switch v.Kind {
 	case NFS:
-		return e.mountNFS(ctx, target, v)
+		err = e.mountNFS(ctx, target, v)
 	case SMB:
-		return mountSMB(ctx, target, v, s)
+		err = mountSMB(ctx, target, v, s)
 	case AzureBlob, S3:
-		return e.mountObject(ctx, target, v, s)
+		err = e.mountObject(ctx, target, v, s)
+	default:
+		err = &Error{Op: op, Err: fmt.Errorf("volumes of kind %q cannot be mounted", v.Kind)}
 	}
-	return &Error{Op: op, Err: fmt.Errorf("volumes of kind %q cannot be mounted", v.Kind)}
+	if err != nil {
+		return err
+	}
+	return wrap(op, e.note(target, v))
 }
 
 // mountNFS calls the machine's own program, which is nfs-common's.
 func (e *Engine) mountNFS(ctx context.Context, target string, v Volume) error {
 	options := slices.Clone(v.Options)
+	if slices.Contains(options, "bg") {
+		return &Error{Op: "mount " + v.Source, Err: errors.New("option bg: mount.nfs would say that it is done before anything is mounted, and tasks would write to the worker's own disk")}
+	}
 	if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "retry=") }) {
 		options = append(options, "retry=0") // the caller tries again
 	}
@@ -85,7 +93,11 @@ func (e *Engine) mountNFS(ctx context.Context, target string, v Volume) error {
 	text := strings.TrimSpace(string(bytes.ToValidUTF8(out, []byte("?"))))
 	switch {
 	case err == nil:
-		return nil
+		mounted, err := e.Mounted(ctx, target)
+		if err == nil && !mounted {
+			err = errors.New("mount.nfs says that it is done, and nothing is mounted")
+		}
+		return wrap("mount "+v.Source, err)
 	case errors.Is(err, exec.ErrNotFound):
 		text = "mount.nfs: command not found"
 	case ctx.Err() != nil:
@@ -106,6 +118,7 @@ func (e *Engine) Unmount(ctx context.Context, target string) error {
 			if err := e.settle(ctx, target); err != nil {
 				return err
 			}
+			e.forgetNote(target)
 			_ = os.Remove(target) // made by Mount or Bind; one that has files stays
 			return nil
 		}

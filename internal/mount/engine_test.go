@@ -62,9 +62,46 @@ func TestNFS(t *testing.T) {
 	if wantSaid(t, err, "mount 10.0.0.1:/data", "Connection timed out"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is no deadline", err)
 	}
+	l.nfsIs("exit 0")
+	wantSaid(t, l.host().Mount(ctx, a, nfs, nil), "nothing is mounted")
+	background := nfs
+	background.Options = []string{"bg"}
+	wantSaid(t, l.host().Mount(ctx, a, background, nil), "option bg")
 	l.engine.MountNFS = []string{"no-such-program-mount.nfs"}
 	wantSaid(t, l.engine.Mount(ctx, a, nfs, nil), "mount.nfs: command not found")
 	wantSaid(t, l.engine.Mount(ctx, a, mount.Volume{Kind: "floppy", Source: "a:"}, nil), "floppy")
+}
+
+// TestAnotherVolumeInItsPlace: a volume that comes to a place where another one is mounted is not taken for it.
+func TestAnotherVolumeInItsPlace(t *testing.T) {
+	l := newLab(t)
+	ctx, a := await.Context(t), l.target("a")
+	l.nfsIs(`mount -t tmpfs none "$target"`)
+	alpha := mount.Volume{Kind: mount.NFS, Source: "10.0.0.1:/alpha", Options: []string{"nfsvers=4.1"}}
+	beta, readOnly, later := alpha, alpha, alpha
+	beta.Source, readOnly.ReadOnly, later.Options = "10.0.0.1:/beta", true, []string{"nfsvers=4.2"}
+	for range 2 {
+		if err := l.host().Mount(ctx, a, alpha, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantSaid(t, l.host().Mount(ctx, a, beta, nil), "10.0.0.1:/alpha is mounted in its place", "different volumeHandles")
+	wantSaid(t, l.host().Mount(ctx, a, readOnly, nil), "10.0.0.1:/alpha, not read-only, is mounted in its place")
+	if err := l.host().Mount(ctx, a, later, nil); err != nil {
+		t.Errorf("with other options: %v", err)
+	}
+	if err := l.host().Unmount(ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.host().Mount(ctx, a, beta, nil); err != nil {
+		t.Errorf("after the other is gone: %v", err)
+	}
+	if err := l.host().Unmount(ctx, a); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(l.engine.Dir, "mounted")); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
 }
 
 func TestMountedLooksThroughLinks(t *testing.T) {

@@ -45,6 +45,9 @@ func CSI(driver string, attributes map[string]string, handle string, options []s
 		_, rest, _ := strings.Cut(handle, "#") // resource group, account, share, ...
 		account, rest, _ := strings.Cut(rest, "#")
 		share, _, _ := strings.Cut(rest, "#")
+		if !accountPattern.MatchString(account) {
+			account = "" // Kubernetes puts the Secret's name there for volumes of azureFile: the account is in the Secret
+		}
 		return azureFile(cmp.Or(get("storageaccount", "storageaccountname"), account), cmp.Or(get("sharename"), share), get("server"), get("foldername"), options, readOnly)
 	case OfficialSMB:
 		return smb("source", get("source"), get("subdir"), options, readOnly)
