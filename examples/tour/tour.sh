@@ -54,14 +54,21 @@ run_failing() {
 # see TEXT: the last output has it.  see_not TEXT: it has not.
 see() { case $output in *"$1"*) printf '  ✓ %s\n' "$2" ;; *) fail "\"$1\" was expected in the output above ($2)" ;; esac; }
 see_not() { case $output in *"$1"*) fail "\"$1\" must not be in the output above ($2)" ;; *) printf '  ✓ %s\n' "$2" ;; esac; }
-# user NAME: makes a user with a generated password, once, and signs the user in.
+# user NAME: signs a user in, who is made with a generated password the first time; who is the user's name then. A user of that name who is somebody
+# else's, or whose password somebody changed, is left alone: the tour takes one of its own.
+who=
 user() {
-	local file=$XDG_CONFIG_HOME/password-of-$1
-	if [ ! -e "$file" ]; then
+	local file
+	for who in "$1" "tour-$1"; do
+		file=$XDG_CONFIG_HOME/password-of-$who
+		[ -e "$file" ] && paictl login --user "$who" --password-file "$file" >/dev/null 2>&1 && return
+		paictl --user admin user show "$who" >/dev/null 2>&1 && continue
 		(umask 077; head -c 18 /dev/urandom | base64 >"$file")
-		run paictl --user admin user create "$1" --password-file "$file"
-	fi
-	run paictl login --user "$1" --password-file "$file"
+		run paictl --user admin user create "$who" --password-file "$file"
+		run paictl login --user "$who" --password-file "$file"
+		return
+	done
+	fail "the users $1 and tour-$1 are there, and the tour does not know their passwords"
 }
 storage() { # file claim
 	run kubectl apply -f "$1"
@@ -108,51 +115,53 @@ see nfs-storage "every member of \"default\" may mount it"
 
 title "A user mounts it in a job"
 user alice
-run paictl --user alice storage list
+alice=$who
+run paictl --user "$alice" storage list
 see nfs-storage "alice sees what her groups grant"
-run paictl --user alice job submit --wait --name "write-$stamp" examples/tour/write.yaml
-run paictl --user alice job logs "alice~write-$stamp"
+run paictl --user "$alice" job submit --wait --name "write-$stamp" examples/tour/write.yaml
+run paictl --user "$alice" job logs "$alice~write-$stamp"
 see "type nfs4" "the container has it mounted by the worker's kernel"
 see "vers=4.1" "with NFS 4.1, as the volume's mountOptions say"
 run paictl node exec --name "$cluster" worker1 -- cat /share/data/hello.txt
-see "written by write-$stamp of alice" "the server has what the job wrote"
+see "written by write-$stamp of $alice" "the server has what the job wrote"
 
 title "A personal storage: each user sees only the user's own folder"
 storage examples/tour/home-storage.yaml home
 user bob
-run paictl --user alice job submit --name "home-$stamp" examples/tour/home.yaml
-run paictl --user bob job submit --name "home-$stamp" examples/tour/home.yaml
-run paictl --user alice job logs --follow "alice~home-$stamp"
-see "10.0.0.1:/users/alice on /mnt/home" "alice's mount is her folder"
-see "note-of-alice.txt" "and has her file"
-run paictl --user bob job logs --follow "bob~home-$stamp"
-see "note-of-bob.txt" "bob's folder has bob's file"
-see_not "alice" "and nothing of alice's"
-run_failing paictl --user bob job logs "alice~home-$stamp"
+bob=$who
+run paictl --user "$alice" job submit --name "home-$stamp" examples/tour/home.yaml
+run paictl --user "$bob" job submit --name "home-$stamp" examples/tour/home.yaml
+run paictl --user "$alice" job logs --follow "$alice~home-$stamp"
+see "10.0.0.1:/users/$alice on /mnt/home" "alice's mount is her folder"
+see "note-of-$alice.txt" "and has her file"
+run paictl --user "$bob" job logs --follow "$bob~home-$stamp"
+see "note-of-$bob.txt" "bob's folder has bob's file"
+see_not "$alice" "and nothing of alice's"
+run_failing paictl --user "$bob" job logs "$alice~home-$stamp"
 see_not "private" "bob does not get to see alice's job either"
 run paictl node exec --name "$cluster" worker1 -- sh -c 'cd /share/users && ls -d */*'
-see "alice/note-of-alice.txt" "on the server the files lie in the users' folders"
+see "$alice/note-of-$alice.txt" "on the server the files lie in the users' folders"
 
 title "A read-only storage"
 storage examples/tour/readonly-storage.yaml datasets
-run_failing paictl --user alice job submit --wait --name "readonly-$stamp" examples/tour/readonly.yaml
+run_failing paictl --user "$alice" job submit --wait --name "readonly-$stamp" examples/tour/readonly.yaml
 see FAILED "the job fails"
-run paictl --user alice job logs "alice~readonly-$stamp"
-see "written by write-$stamp of alice" "reading works"
+run paictl --user "$alice" job logs "$alice~readonly-$stamp"
+see "written by write-$stamp of $alice" "reading works"
 see "Read-only file system" "writing does not"
 
 title "The same in one command, without kubectl"
 run paictl --user admin storage add projects nfs://10.0.0.1/data --mount-option nfsvers=4.1 --read-only --grant default
 see "ready" "volume and claim are made and bound, and the storage is granted"
-run paictl --user alice job submit --wait --name "projects-$stamp" examples/tour/projects.yaml
-run paictl --user alice job logs "alice~projects-$stamp"
-see "written by write-$stamp of alice" "alice mounts it"
+run paictl --user "$alice" job submit --wait --name "projects-$stamp" examples/tour/projects.yaml
+run paictl --user "$alice" job logs "$alice~projects-$stamp"
+see "written by write-$stamp of $alice" "alice mounts it"
 run paictl --user admin storage list --all
 see "projects" "administrators see who has which storage, and what mounts it"
 run paictl --user admin storage remove projects --revoke --yes
 see "data" "the data stays"
 run paictl node exec --name "$cluster" worker1 -- cat /share/data/hello.txt
-see "written by write-$stamp of alice" "as one sees on the server"
+see "written by write-$stamp of $alice" "as one sees on the server"
 run paictl --user admin audit --kind storage --limit 2
 see "projects" "and the audit trail knows who did it"
 
