@@ -9,8 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/google/renameio/v2"
 )
 
 // Two volumes that Kubernetes takes for one, because their volumeHandles are the same, come to the same place of a node. The second one must not be given
@@ -43,7 +41,10 @@ func (e *Engine) note(target string, v Volume) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(file, text, 0o600)
+	if err := os.WriteFile(file+".new", text, 0o600); err != nil { // one at a time works on a target
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 func (e *Engine) forgetNote(target string) { _ = os.Remove(e.noteFile(target)) }
