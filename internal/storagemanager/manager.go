@@ -40,6 +40,8 @@ const restartAfter = 500 * time.Millisecond
 type Known struct {
 	Nodes    []netip.Addr  `json:"nodes"`
 	Accounts []UserAccount `json:"-"` // as good as passwords: only Samba's own file has them
+	// Refused are the users whom the cluster's rules give no account, with the reason.
+	Refused []fileserver.Refused `json:"-"`
 }
 
 // UserAccount is a user's SMB account.
@@ -52,6 +54,7 @@ type UserAccount struct {
 type manager struct {
 	layout layout
 	run    string // sockets, process numbers and configurations: gone with the container
+	etc    string // directory of the system's own files, which the servers read: /etc
 	node   string
 	log    *slog.Logger
 	bus    *bus
@@ -64,7 +67,8 @@ type manager struct {
 	fault    error  // of the last configuration that could not be used: the one before it stays in use
 	nfs, smb *server
 	domain   domain
-	refused  []fileserver.Refused // users who cannot have an account
+	served   []string         // users who have an account at the SMB server, besides the shared one
+	refused  []RefusedAccount // users who cannot have one
 
 	probePassword string
 	heard         chan struct{} // closed when the cluster has said something
@@ -116,11 +120,11 @@ func (m *manager) setNodes(nodes []netip.Addr) {
 	m.wake()
 }
 
-// setAccounts tells who may log in to the SMB server.
-func (m *manager) setAccounts(accounts []UserAccount) {
+// setAccounts tells who may log in to the SMB server, and who may not although an account was asked for.
+func (m *manager) setAccounts(accounts []UserAccount, refused []fileserver.Refused) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known.Accounts = accounts
+	m.known.Accounts, m.known.Refused = accounts, refused
 	m.wake()
 }
 

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -81,7 +82,6 @@ func (m *manager) applySMB() error {
 	if err != nil {
 		return err
 	}
-	m.refused = refused
 	s.Admins = withoutRefused(s.Admins, refused)
 	text, err := s.Config()
 	if err != nil {
@@ -92,21 +92,22 @@ func (m *manager) applySMB() error {
 		text []byte
 		mode fs.FileMode
 	}{
-		{"/etc/passwd", accounts.Passwd(), 0o644},
-		{"/etc/group", accounts.Group(), 0o644},
-		{"/etc/nsswitch.conf", []byte(nsswitch(s.Domain != nil)), 0o644},
+		{filepath.Join(m.etc, "passwd"), accounts.Passwd(), 0o644},
+		{filepath.Join(m.etc, "group"), accounts.Group(), 0o644},
+		{filepath.Join(m.etc, "nsswitch.conf"), []byte(nsswitch(s.Domain != nil)), 0o644},
 		{s.PasswordFile(), accounts.SMBPasswd(), 0o600},
 	} {
 		if err := replaceFile(file.path, file.text, file.mode); err != nil {
 			return err
 		}
 	}
+	m.tellAccounts(s.Domain == nil, refused)
 	if s.Domain != nil {
 		krb5, err := s.Krb5()
 		if err != nil {
 			return err
 		}
-		if err := replaceFile("/etc/krb5.conf", []byte(krb5), 0o644); err != nil {
+		if err := replaceFile(filepath.Join(m.etc, "krb5.conf"), []byte(krb5), 0o644); err != nil {
 			return err
 		}
 	}
@@ -123,6 +124,27 @@ func (m *manager) applySMB() error {
 	}
 	m.log.Info("smb server: new configuration")
 	return m.smb.Signal(syscall.SIGHUP)
+}
+
+// tellAccounts notes who has an account, and who has none, and says so once. In a domain these are the domain's.
+func (m *manager) tellAccounts(local bool, refused []fileserver.Refused) {
+	var served []string
+	var without []RefusedAccount
+	if local {
+		for _, a := range m.known.Accounts {
+			if !containsRefused(refused, a.Name) {
+				served = append(served, a.Name)
+			}
+		}
+		for _, r := range slices.Concat(m.known.Refused, refused) {
+			without = append(without, RefusedAccount{Name: r.Name, Reason: r.Err.Error()})
+		}
+		slices.SortFunc(without, func(a, b RefusedAccount) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	if len(without) > 0 && !slices.Equal(without, m.refused) {
+		m.log.Warn("users who cannot have SMB accounts", "accounts", without)
+	}
+	m.served, m.refused = served, without
 }
 
 func owner(d fileserver.Directory) int {

@@ -1,6 +1,8 @@
 package storagemanager
 
 import (
+	"bytes"
+	"encoding/json"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -52,6 +54,22 @@ func serving(t *testing.T) *manager {
 	return m
 }
 
+// servingSMB is a manager whose servers are not run, with the system's files in a directory of its own.
+func servingSMB(t *testing.T) *manager {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("directories of others take root")
+	}
+	m := serving(t)
+	m.etc, m.bus = t.TempDir(), &bus{dir: t.TempDir()}
+	m.settings.SMBUser, m.settings.SMBPassword, m.settings.Workgroup, m.settings.SMBEncryption, m.settings.SMBMinimum = "smbuser", "a-password", "PAI", "required", "SMB3_00"
+	m.smb = &server{Child: proc.New(proc.Spec{Name: "smb-server"}), config: filepath.Join(m.run, "smb.conf")}
+	if err := m.layout.make(); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // TestClientsFollowTheNodes: who may mount are the nodes of now, whom the configuration adds, and nobody else; also after a restart while the
 // cluster's API is away.
 func TestClientsFollowTheNodes(t *testing.T) {
@@ -98,10 +116,58 @@ func TestWhatTheClusterSays(t *testing.T) {
 		t.Errorf("addresses %v", got)
 	}
 	hash := strings.Repeat("A", 32)
-	got := userAccounts([]fileaccess.Account{{Name: "alice", NTHash: pai.PasswordHash(hash), Admin: true}, {Name: "bob", NTHash: pai.PasswordHash(hash)}})
+	got, refused := userAccounts([]fileaccess.Account{{Name: "Alice", Refused: "alice is older"}, {Name: "alice", NTHash: pai.PasswordHash(hash), Admin: true},
+		{Name: "bob", NTHash: pai.PasswordHash(hash)}})
 	want := []UserAccount{{fileserver.Account{Name: "alice", Hash: fileserver.Hash(hash)}, true}, {fileserver.Account{Name: "bob", Hash: fileserver.Hash(hash)}, false}}
 	if !slices.Equal(got, want) {
 		t.Errorf("accounts %v", got)
+	}
+	if len(refused) != 1 || refused[0].Name != "Alice" || refused[0].Err.Error() != "alice is older" {
+		t.Errorf("refused %v", refused)
+	}
+}
+
+// TestRefusedAccounts: who has no account is told with the reason, and is not among those who have one. The log says it once.
+func TestRefusedAccounts(t *testing.T) {
+	m := servingSMB(t)
+	var log bytes.Buffer
+	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	users := []fileaccess.Account{{Name: "Alice", Refused: "alice is older"}}
+	for _, name := range []pai.UserName{"alice", "smbuser"} {
+		users = append(users, fileaccess.Account{Name: name, NTHash: pai.PasswordHash(strings.Repeat("A", 32))})
+	}
+	m.setAccounts(userAccounts(users))
+	for range 2 {
+		if err := m.applySMB(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := json.Marshal(m.status(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `"accounts":["alice"],"refusedAccounts":[{"name":"Alice","reason":"alice is older"},{"name":"smbuser","reason":"smbuser is the name of the shared user; ` +
+		`change smbuser, or give the user another name"}]`
+	if !strings.Contains(string(text), want) {
+		t.Errorf("the status %s lacks %s", text, want)
+	}
+	if n := strings.Count(log.String(), "users who cannot have SMB accounts"); n != 1 || !strings.Contains(log.String(), "alice is older") {
+		t.Errorf("it is logged %d times:\n%s", n, &log)
+	}
+	m.setAccounts(userAccounts(users[:2]))
+	if err := m.applySMB(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "users who cannot have SMB accounts"); n != 2 {
+		t.Errorf("after a change it is logged %d times:\n%s", n, &log)
+	}
+	m.settings.SecurityType, m.settings.DefaultRealm, m.settings.Workgroup = clusterconfig.ADS, "PAI.TEST", "PAI"
+	m.settings.IDMap = []string{"idmap config * : backend = tdb", "idmap config * : range = 100000-199999", "idmap config PAI : backend = rid", "idmap config PAI : range = 200000-299999"}
+	if err := m.applySMB(); err != nil {
+		t.Fatal(err)
+	}
+	if s := m.status(t.Context()); len(s.Accounts) > 0 || len(s.Refused) > 0 {
+		t.Errorf("in a domain: %v, %v", s.Accounts, s.Refused)
 	}
 }
 
