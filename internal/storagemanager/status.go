@@ -29,7 +29,7 @@ type Status struct {
 	Domain  *DomainStatus    `json:"domain,omitempty"`
 	// Fault is why the newest configuration is not in use; the one before it is.
 	Fault string `json:"fault,omitempty"`
-	// Revision of the configuration that was read last.
+	// Revision of the configuration that was applied last, or that Fault speaks of.
 	Revision string `json:"revision,omitempty"`
 }
 
@@ -101,9 +101,7 @@ func (m *manager) status(ctx context.Context) Status {
 	m.mu.Lock()
 	s := Status{Node: m.node, SecurityType: m.settings.SecurityType, LocalPath: m.layout.root, Allowed: m.clients(), Domain: m.domain.status(), Revision: m.revision}
 	s.Accounts, s.Refused = m.served, m.refused
-	if m.fault != nil {
-		s.Fault = m.fault.Error()
-	}
+	s.Fault = m.fault()
 	m.mu.Unlock()
 	s.Capacity = m.capacity()
 	for _, server := range m.servers() {
@@ -127,6 +125,17 @@ func (m *manager) status(ctx context.Context) Status {
 		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.User, b.User))
 	})
 	return s
+}
+
+// fault is why the newest configuration is not in use, "" when it is.
+func (m *manager) fault() string {
+	var texts []string
+	for _, err := range []error{m.unusable, m.failed} {
+		if err != nil {
+			texts = append(texts, err.Error())
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 func (m *manager) capacity() Capacity {

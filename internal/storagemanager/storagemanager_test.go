@@ -3,6 +3,7 @@ package storagemanager
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -169,6 +170,51 @@ func TestRefusedAccounts(t *testing.T) {
 	if s := m.status(t.Context()); len(s.Accounts) > 0 || len(s.Refused) > 0 {
 		t.Errorf("in a domain: %v, %v", s.Accounts, s.Refused)
 	}
+}
+
+// TestFaultsStay: a configuration that cannot be used is a fault until there is another one, whatever is applied in between. A revision counts
+// once its configuration is in use, or is refused.
+func TestFaultsStay(t *testing.T) {
+	m := servingSMB(t)
+	is := func(when, revision, fault string) {
+		t.Helper()
+		if s := m.status(t.Context()); s.Revision != revision || !strings.Contains(s.Fault, fault) || fault == "" && s.Fault != "" {
+			t.Errorf("%s: revision %q, fault %q; want %q, %q", when, s.Revision, s.Fault, revision, fault)
+		}
+	}
+	apply := func(succeeds bool) {
+		t.Helper()
+		select {
+		case <-m.changed:
+		default:
+			t.Error("nothing is to be applied")
+		}
+		if err := m.apply(); succeeds != (err == nil) {
+			t.Errorf("applied: %v", err)
+		}
+	}
+	good := m.settings
+	m.configure(good, nil, "1")
+	is("before it is applied", "", "")
+	apply(true)
+	is("after", "1", "")
+	m.configure(clusterconfig.StorageManager{}, errors.New("smbpwd is missing"), "2")
+	apply(true)
+	is("one that cannot be used", "2", "smbpwd is missing")
+	m.setNodes([]netip.Addr{netip.MustParseAddr("10.0.0.1")})
+	apply(true)
+	is("another node came", "2", "smbpwd is missing")
+	m.configure(good, nil, "3")
+	is("the next one is read", "2", "")
+	m.revise("4")
+	etc := m.etc
+	m.etc = filepath.Join(etc, "missing")
+	apply(false)
+	is("it cannot be applied", "4", "no such file or directory")
+	m.etc = etc
+	m.wake()
+	apply(true)
+	is("now it can", "4", "")
 }
 
 // TestSettingsOfTwoRevisions: the kubelet replaces the configuration and the passwords one after the other; what is of two times is not used.
