@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,11 +40,19 @@ func (m *manager) prepareSMB() error {
 
 var notNetbios = regexp.MustCompile(`[^A-Z0-9-]+`)
 
-// netbiosName is a machine's name as SMB has it: 15 letters at most.
+// maxNetbiosName is how many letters SMB has for a machine's name.
+const maxNetbiosName = 15
+
+// netbiosName is a machine's name as SMB has it. It is also the name of the machine's account in a domain, which two machines must not share: one
+// that is too long ends in four digits of the node's whole name.
 func netbiosName(node string) string {
 	short, _, _ := strings.Cut(strings.ToUpper(node), ".")
 	short = strings.Trim(notNetbios.ReplaceAllString(short, "-"), "-")
-	return cmp.Or(strings.Trim(short[:min(len(short), 15)], "-"), "PAI-STORAGE")
+	if len(short) > maxNetbiosName {
+		sum := sha256.Sum256([]byte(node))
+		short = fmt.Sprintf("%s-%X", short[:maxNetbiosName-5], sum[:2])
+	}
+	return cmp.Or(short, "PAI-STORAGE")
 }
 
 // samba describes the SMB server.

@@ -21,8 +21,9 @@ import (
 
 func TestNetbiosName(t *testing.T) {
 	for node, want := range map[string]string{
-		"worker1": "WORKER1", "gpu-node-0123456789": "GPU-NODE-012345", "a.example.org": "A", "node_7": "NODE-7", "": "PAI-STORAGE", "---": "PAI-STORAGE",
-		"exactly15chars-": "EXACTLY15CHARS", "fifteen-chars-a-b": "FIFTEEN-CHARS-A",
+		"worker1": "WORKER1", "gpu-node-0123456789": "GPU-NODE-0-7664", "pai-storage-worker-1": "PAI-STORAG-B5F6", "pai-storage-worker-2": "PAI-STORAG-3A0B",
+		"pai-storage-worker-1.example.org": "PAI-STORAG-358D", "a.example.org": "A", "node_7": "NODE-7", "": "PAI-STORAGE", "---": "PAI-STORAGE",
+		"exactly15chars-": "EXACTLY15CHARS", "fifteen-chars-a": "FIFTEEN-CHARS-A", "fifteen-chars-a-b": "FIFTEEN-CH-AD19",
 	} {
 		if got := netbiosName(node); got != want {
 			t.Errorf("netbiosName(%q) = %q, want %q", node, got, want)
