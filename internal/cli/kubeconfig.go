@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pai-storage/pai-storage/internal/localcluster"
 	"github.com/pai-storage/pai-storage/internal/rollout"
@@ -23,8 +24,15 @@ func connectKubernetes(kubeconfig string) (*rollout.Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rollout.Connect(file)
+	services, err := rollout.Connect(file)
+	if err != nil {
+		return nil, err
+	}
+	return services, services.AnswerWithin(answerLimit)
 }
+
+// answerLimit is how long the API server may take for an answer.
+const answerLimit = 30 * time.Second
 
 func kubeconfigFile(given string) (string, error) {
 	if given != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "" {

@@ -90,8 +90,9 @@ type storageServerStatus struct {
 		Protocol, User string
 		Address        netip.Addr
 	}
-	Accounts []string
-	Domain   *struct {
+	Accounts        []string
+	RefusedAccounts []struct{ Name, Reason string }
+	Domain          *struct {
 		Realm, Reason string
 		Joined        bool
 	}
@@ -132,6 +133,9 @@ func printStorageServer(out io.Writer, server rollout.StorageServer) error {
 		allowed[i] = strings.TrimSuffix(p.String(), "/32")
 	}
 	rows = append(rows, []string{"NFS for", strings.Join(allowed, ", ")}, []string{"SMB accounts", strings.Join(append([]string{"the shared one"}, status.Accounts...), ", ")})
+	for _, x := range status.RefusedAccounts {
+		rows = append(rows, []string{"no SMB account", x.Name + ": " + x.Reason})
+	}
 	for _, x := range status.Clients {
 		rows = append(rows, []string{"client", strings.TrimSpace(fmt.Sprintf("%s %s %s", x.Address, x.Protocol, x.User))})
 	}

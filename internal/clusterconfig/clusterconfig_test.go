@@ -233,6 +233,55 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestPlacesForShares: what a system or a node needs for itself is never shared, nor what that lies in.
+func TestPlacesForShares(t *testing.T) {
+	refused := func(path string) bool {
+		_, err := parse(goodLayout, "storage-manager:\n  smbpwd: x\n  localpath: "+path+"\n")
+		if err != nil && !strings.Contains(err.Error(), path+" is the system's own") {
+			t.Errorf("%s: %v", path, err)
+		}
+		return err != nil
+	}
+	for _, path := range strings.Fields("/root /root/share /bin /bin/x /sbin /sbin/x /lib /lib/x /lib32 /lib64/x /libx32 /libexec /var /var/lib /var/lib/kubelet " +
+		"/var/lib/kubelet/pods /var/lib/etcd /var/lib/containerd/x /var/lib/docker /var/lib/pai-storage /var/lib/pai-storage/x /var/run /var/run/x /etc /etc/x /proc " +
+		"/proc/1 /sys /sys/x /dev /dev/shm /usr /usr/x /boot /boot/x /run /run/x /home /tmp /tmp/x") {
+		if !refused(path) {
+			t.Errorf("%s may be shared", path)
+		}
+	}
+	for _, path := range strings.Fields("/share /srv /srv/etc /mnt/disk /data /home/share /var/share /var/lib/share /library /rooted /var/lib/kubelets") {
+		if refused(path) {
+			t.Errorf("%s may not be shared", path)
+		}
+	}
+}
+
+// TestClients: who may mount besides the nodes is machines and networks of them.
+func TestClients(t *testing.T) {
+	for network, want := range map[string]string{
+		"10.0.0.0/8": "", "192.0.2.7": "", "192.0.2.0/24": "", "2001:db8::1": "", "2001::/16": "", "fd00::/16": "",
+		"0.0.0.0/0": "is everybody", "::/0": "is everybody", "0.0.0.0/1": "is wider than /8", "128.0.0.0/1": "is wider than /8", "10.0.0.0/7": "is wider than /8",
+		"2001::/15": "is wider than /16", "8000::/1": "is wider than /16", "10.0.0.7/24": "did you mean 10.0.0.0/24?",
+		"::ffff:10.244.0.0/112": "write 10.244.0.0/16", "::ffff:10.0.0.1": "write 10.0.0.1/32", "::ffff:0.0.0.0/96": "written as IPv6", "::ffff:0.0.0.0/90": "written as IPv6",
+		"::/16": "loopback", "127.0.0.1": "loopback", "127.0.0.0/8": "loopback", "127.1.0.0/16": "loopback", "::1": "loopback", "::1/128": "loopback",
+		"224.0.0.0/4": "multicast", "239.1.2.3": "multicast", "ff02::/16": "multicast", "ff00::/8": "multicast",
+	} {
+		_, err := parse(goodLayout, "storage-manager:\n  smbpwd: x\n  nfs-allowed-clients: ['"+network+"']\n")
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), "nfs-allowed-clients: "+network+" ") || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", network, err, want)
+		}
+	}
+}
+
+// TestSharedAccountsName: the shared account, and its group, are none that the server has for itself.
+func TestSharedAccountsName(t *testing.T) {
+	for _, name := range []string{"root", "Root", "nobody", "nogroup", "NoGroup", "pai-storage-probe"} {
+		if _, err := parse(goodLayout, "storage-manager:\n  smbpwd: x\n  smbuser: "+name+"\n"); err == nil || !strings.Contains(err.Error(), "smbuser: "+name+" is") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestByteOrderMark: files that an editor begins with a mark are the files without it, and keep it.
 func TestByteOrderMark(t *testing.T) {
 	const mark = "\uFEFF"

@@ -1,6 +1,7 @@
 package clusterconfig
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -370,15 +371,23 @@ func (v value) oneOf(words ...string) string {
 	return words[0]
 }
 
-// systemPaths are directories that a system needs for itself.
-var systemPaths = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var", "/home"}
+// systemPaths are directories that a system, or a node of Kubernetes, needs for itself.
+var systemPaths = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libexec", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr",
+	"/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/pai-storage", "/var/run"}
+
+// ofTheSystem tells whether a directory is one of the system's own, lies in one, or has one in it.
+func ofTheSystem(directory string) bool {
+	return directory == "/home" || slices.ContainsFunc(systemPaths, func(own string) bool {
+		return strings.HasPrefix(directory+"/", own+"/") || strings.HasPrefix(own, directory+"/")
+	})
+}
 
 func (v value) sharePath() string {
 	text := v.text()
 	switch {
 	case !path.IsAbs(text) || path.Clean(text) != text || text == "/":
 		v.fault("%s: %q; give an absolute path without detours, like /share", v.key, text)
-	case slices.Contains(systemPaths, text), slices.ContainsFunc([]string{"/dev/", "/proc/", "/sys/", "/run/", "/etc/", "/usr/", "/tmp/", "/boot/"}, func(p string) bool { return strings.HasPrefix(text, p) }):
+	case ofTheSystem(text):
 		v.fault("%s: %s is the system's own; choose a directory that is for the shares alone", v.key, text)
 	case strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r) || strings.ContainsRune(strings.ReplaceAll(unsafe, "/", "")+"~@!", r)
@@ -390,24 +399,53 @@ func (v value) sharePath() string {
 	return storageDefaults().LocalPath
 }
 
+// The widest networks that may be clients: wider ones are most likely a mistake.
+const (
+	widestIPv4 = 8
+	widestIPv6 = 16
+)
+
+var mappedIPv4, loopbackIPv4, loopbackIPv6 = netip.MustParsePrefix("::ffff:0:0/96"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")
+
+// checkNetwork refuses networks that cannot be those of machines that mount. The error does not say which network it is.
+func checkNetwork(n netip.Prefix) error {
+	widest := widestIPv4
+	if n.Addr().Is6() {
+		widest = widestIPv6
+	}
+	switch mapped := n.Addr().Is4In6(); {
+	case n.Bits() == 0:
+		return errors.New("is everybody: anybody who reaches the server could read and write every user's files")
+	case mapped && n.Bits() > mappedIPv4.Bits():
+		return fmt.Errorf("is an IPv4 address or network written as IPv6; write %s", netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-mappedIPv4.Bits()).Masked())
+	case mapped:
+		return errors.New("is all of IPv4 written as IPv6; write an IPv4 network like 192.0.2.0/24")
+	case n.Addr().IsMulticast():
+		return errors.New("is for multicast: no machine mounts from such an address")
+	case n.Bits() < widest:
+		return fmt.Errorf("is wider than /%d: give the networks of the machines that are to mount", widest)
+	case n.Overlaps(loopbackIPv4), n.Overlaps(loopbackIPv6):
+		return errors.New("has loopback addresses: the server itself may mount anyway, and others do not come from there")
+	case n != n.Masked():
+		return fmt.Errorf("has bits after the network's; did you mean %s?", n.Masked())
+	}
+	return nil
+}
+
 // networks are addresses and networks.
 func (v value) networks() []netip.Prefix {
 	var list []netip.Prefix
 	for _, item := range v.list() {
 		text := item.text()
-		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-			list = append(list, netip.PrefixFrom(address, address.BitLen()))
-			continue
-		}
 		network, err := netip.ParsePrefix(text)
-		switch {
-		case err != nil:
+		if address, isNone := netip.ParseAddr(text); isNone == nil && address.Zone() == "" {
+			network, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
 			item.fault("%s: %q is neither an address nor a network like 192.0.2.0/24", v.key, text)
-		case network.Bits() == 0:
-			item.fault("%s: %s is everybody: anybody who reaches the server could read and write every user's files", v.key, text)
-		case network != network.Masked():
-			item.fault("%s: %s has bits after the network's; did you mean %s?", v.key, text, network.Masked())
-		default:
+		} else if err := checkNetwork(network); err != nil {
+			item.fault("%s: %s %v", v.key, text, err)
+		} else {
 			list = append(list, network)
 		}
 	}

@@ -127,6 +127,9 @@ func (a Accounts) sort(users []Account) (good []Account, refused []Refused) {
 // reserved are the names that the system itself needs.
 var reserved = []string{"root", "nobody"}
 
+// nobodyGroup is the group of accounts that own nothing.
+const nobodyGroup = "nogroup"
+
 // maxLocalName is the longest name of a user; Samba's account file has room for 150.
 const maxLocalName = 126
 
@@ -196,7 +199,7 @@ func (a Accounts) Passwd() []byte {
 
 // Group is the server's /etc/group.
 func (a Accounts) Group() []byte {
-	return fmt.Appendf(nil, "root:x:0:\nnogroup:x:%d:\n%s:x:%d:\n", nobodyID, a.shared.Name, a.gid)
+	return fmt.Appendf(nil, "root:x:0:\n%s:x:%d:\n%s:x:%d:\n", nobodyGroup, nobodyID, a.shared.Name, a.gid)
 }
 
 // SMBPasswd is Samba's account file, which holds what is as good as the passwords.

@@ -195,6 +195,9 @@ func CheckShared(name string) error {
 	if strings.EqualFold(name, ProbeAccount) {
 		return fmt.Errorf("%s is the account that health checks use; give the shared account another name", name)
 	}
+	if strings.EqualFold(name, nobodyGroup) { // the shared account has a group of its name
+		return fmt.Errorf("%s is a group of the system; give the shared account another name", name)
+	}
 	return checkLocalName(name)
 }
 

@@ -188,17 +188,17 @@ func setLocalPath(o *unstructured.Unstructured, localPath string) error {
 	return unstructured.SetNestedSlice(o.Object, volumes, "spec", "template", "spec", "volumes")
 }
 
-// deleteStorageManager takes away what a stopped storage manager leaves. What it serves stays on the disks.
+// deleteStorageManager takes away what a stopped storage manager leaves: configuration, passwords, rights. What it serves stays on the disks.
 func (s *Services) deleteStorageManager(ctx context.Context) error {
 	core := s.client.CoreV1()
+	faults := []error{s.deleteRights(ctx, deploy.StorageManagerRBAC)}
 	for _, err := range []error{
 		core.ConfigMaps(systemNamespace).Delete(ctx, storageConfigMap, metav1.DeleteOptions{}),
 		core.Secrets(systemNamespace).Delete(ctx, storageSecret, metav1.DeleteOptions{}),
-		core.ServiceAccounts(systemNamespace).Delete(ctx, StorageManager, metav1.DeleteOptions{}),
 	} {
 		if err != nil && !absent(err) {
-			return err
+			faults = append(faults, err)
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }

@@ -2,6 +2,7 @@ package storagemanager
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sync/errgroup"
@@ -41,10 +42,14 @@ func addresses(nodes []fileaccess.Node) []netip.Addr {
 	return list
 }
 
-func userAccounts(accounts []fileaccess.Account) []UserAccount {
-	var list []UserAccount
+// userAccounts are those who may log in, and those whom the cluster's rules refuse.
+func userAccounts(accounts []fileaccess.Account) (list []UserAccount, refused []fileserver.Refused) {
 	for _, a := range accounts {
+		if a.Refused != "" {
+			refused = append(refused, fileserver.Refused{Name: string(a.Name), Err: errors.New(a.Refused)})
+			continue
+		}
 		list = append(list, UserAccount{Account: fileserver.Account{Name: string(a.Name), Hash: fileserver.Hash(a.NTHash)}, Admin: a.Admin})
 	}
-	return list
+	return list, refused
 }

@@ -76,7 +76,7 @@ func (o options) serve(ctx context.Context) error {
 	if err := (layout{settings.LocalPath}).recognise(o.memory); err != nil {
 		return err
 	}
-	m := &manager{layout: layout{settings.LocalPath}, run: o.run, node: o.node, log: o.log, settings: settings, changed: make(chan struct{}, 1), memberEvery: o.memberEvery, heard: make(chan struct{})}
+	m := &manager{layout: layout{settings.LocalPath}, run: o.run, etc: "/etc", node: o.node, log: o.log, settings: settings, changed: make(chan struct{}, 1), memberEvery: o.memberEvery, heard: make(chan struct{})}
 	if err := m.prepare(); err != nil {
 		return err
 	}

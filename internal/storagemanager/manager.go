@@ -40,6 +40,8 @@ const restartAfter = 500 * time.Millisecond
 type Known struct {
 	Nodes    []netip.Addr  `json:"nodes"`
 	Accounts []UserAccount `json:"-"` // as good as passwords: only Samba's own file has them
+	// Refused are the users whom the cluster's rules give no account, with the reason.
+	Refused []fileserver.Refused `json:"-"`
 }
 
 // UserAccount is a user's SMB account.
@@ -52,6 +54,7 @@ type UserAccount struct {
 type manager struct {
 	layout layout
 	run    string // sockets, process numbers and configurations: gone with the container
+	etc    string // directory of the system's own files, which the servers read: /etc
 	node   string
 	log    *slog.Logger
 	bus    *bus
@@ -60,11 +63,14 @@ type manager struct {
 	mu       sync.Mutex
 	settings clusterconfig.StorageManager
 	known    Known
-	revision string // of the files that were read last
-	fault    error  // of the last configuration that could not be used: the one before it stays in use
+	read     string // revision of the files that were read last
+	revision string // the one that was applied last, or refused
+	unusable error  // why the newest configuration cannot be used: the one before it stays in use
+	failed   error  // why what was tried last to bring the servers up to date did not succeed
 	nfs, smb *server
 	domain   domain
-	refused  []fileserver.Refused // users who cannot have an account
+	served   []string         // users who have an account at the SMB server, besides the shared one
+	refused  []RefusedAccount // users who cannot have one
 
 	probePassword string
 	heard         chan struct{} // closed when the cluster has said something
@@ -116,11 +122,11 @@ func (m *manager) setNodes(nodes []netip.Addr) {
 	m.wake()
 }
 
-// setAccounts tells who may log in to the SMB server.
-func (m *manager) setAccounts(accounts []UserAccount) {
+// setAccounts tells who may log in to the SMB server, and who may not although an account was asked for.
+func (m *manager) setAccounts(accounts []UserAccount, refused []fileserver.Refused) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known.Accounts = accounts
+	m.known.Accounts, m.known.Refused = accounts, refused
 	m.wake()
 }
 
@@ -173,7 +179,7 @@ func (m *manager) applyNFS() error {
 	state := m.nfs.State()
 	if state.PID != 0 && !state.Ready && time.Since(state.Since) < startLimit {
 		time.AfterFunc(time.Second/2, m.wake) // it reads its exports just now: once it is there it is told
-		return nil
+		return errLater
 	}
 	if err := renameio.WriteFile(m.nfs.config, []byte(text), 0o600); err != nil {
 		return err
@@ -191,6 +197,9 @@ func (m *manager) applyNFS() error {
 	return m.nfs.Signal(signal)
 }
 
+// errLater is that a server starts and is told what is new once it is there.
+var errLater = errors.New("the server starts")
+
 // startLimit is how long a starting server is left alone. One that does not come up may need the new configuration for that.
 const startLimit = 10 * time.Second
 
@@ -200,11 +209,23 @@ func beforeExports(text string) string {
 	return head
 }
 
-// apply brings everything up to date with what is known.
+// apply brings everything up to date with what is known, and notes how that went. Only then is the revision that was read one that is in use.
 func (m *manager) apply() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return errors.Join(m.applyNFS(), m.applySMB())
+	nfs := m.applyNFS()
+	later := errors.Is(nfs, errLater)
+	if later {
+		nfs = nil
+	}
+	m.failed = errors.Join(nfs, m.applySMB())
+	if m.failed != nil {
+		m.log.Error("the new configuration is not used", "cause", m.failed.Error())
+	}
+	if !later {
+		m.revision = m.read
+	}
+	return m.failed
 }
 
 // prepare makes directories and the processes, which are not started yet.
@@ -267,13 +288,7 @@ func (m *manager) serve(ctx context.Context) error {
 				return ctx.Err()
 			case <-m.changed:
 			}
-			err := m.apply()
-			if err != nil {
-				m.log.Error("the new configuration is not used", "cause", err.Error())
-			}
-			m.mu.Lock()
-			m.fault = err
-			m.mu.Unlock()
+			_ = m.apply() // which notes how it went
 		}
 	})
 	return group.Wait()
@@ -286,9 +301,7 @@ func (m *manager) awaitCluster(ctx context.Context) {
 	case <-ctx.Done():
 	case <-time.After(hearLimit):
 	}
-	if err := m.apply(); err != nil {
-		m.log.Error("the new configuration is not used", "cause", err.Error())
-	}
+	_ = m.apply() // which notes how it went
 }
 
 // hearLimit is how long the servers wait for the cluster's word; then they serve whom they served before.

@@ -100,7 +100,7 @@ func (o options) follow(ctx context.Context, m *manager) error {
 		}
 		print := fingerprint(section, passwords)
 		if bytes.Equal(print, last) {
-			m.revised(after)
+			m.revise(after)
 			continue
 		}
 		last = print
@@ -112,8 +112,7 @@ func (o options) follow(ctx context.Context, m *manager) error {
 			m.log.Info("security-type changes: starting anew")
 			return errAnew
 		}
-		m.configure(settings, err)
-		m.revised(after)
+		m.configure(settings, err, after)
 	}
 }
 
@@ -126,23 +125,26 @@ func (m *manager) securityType() string {
 	return m.settings.SecurityType
 }
 
-// revised notes which revision has been looked at.
-func (m *manager) revised(revision string) {
+// revise notes the revision of files that say what the ones before said. It counts once it is applied.
+func (m *manager) revise(revision string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.revision = revision
+	if m.read != revision {
+		m.read = revision
+		m.wake()
+	}
 }
 
-// configure takes new settings into use, or notes why they cannot be.
-func (m *manager) configure(settings clusterconfig.StorageManager, fault error) {
+// configure takes the settings of a revision into use, or notes why they cannot be. Until the next ones that stays so.
+func (m *manager) configure(settings clusterconfig.StorageManager, fault error, revision string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fault = fault
+	m.read, m.unusable = revision, fault
 	if fault != nil {
 		m.log.Error("the new configuration is not used", "cause", fault.Error())
-		return
+	} else {
+		m.settings = settings
 	}
-	m.settings = settings
 	m.wake()
 }
 

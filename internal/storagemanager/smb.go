@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -38,11 +40,19 @@ func (m *manager) prepareSMB() error {
 
 var notNetbios = regexp.MustCompile(`[^A-Z0-9-]+`)
 
-// netbiosName is a machine's name as SMB has it: 15 letters at most.
+// maxNetbiosName is how many letters SMB has for a machine's name.
+const maxNetbiosName = 15
+
+// netbiosName is a machine's name as SMB has it. It is also the name of the machine's account in a domain, which two machines must not share: one
+// that is too long ends in four digits of the node's whole name.
 func netbiosName(node string) string {
 	short, _, _ := strings.Cut(strings.ToUpper(node), ".")
 	short = strings.Trim(notNetbios.ReplaceAllString(short, "-"), "-")
-	return cmp.Or(strings.Trim(short[:min(len(short), 15)], "-"), "PAI-STORAGE")
+	if len(short) > maxNetbiosName {
+		sum := sha256.Sum256([]byte(node))
+		short = fmt.Sprintf("%s-%X", short[:maxNetbiosName-5], sum[:2])
+	}
+	return cmp.Or(short, "PAI-STORAGE")
 }
 
 // samba describes the SMB server.
@@ -81,7 +91,6 @@ func (m *manager) applySMB() error {
 	if err != nil {
 		return err
 	}
-	m.refused = refused
 	s.Admins = withoutRefused(s.Admins, refused)
 	text, err := s.Config()
 	if err != nil {
@@ -92,21 +101,22 @@ func (m *manager) applySMB() error {
 		text []byte
 		mode fs.FileMode
 	}{
-		{"/etc/passwd", accounts.Passwd(), 0o644},
-		{"/etc/group", accounts.Group(), 0o644},
-		{"/etc/nsswitch.conf", []byte(nsswitch(s.Domain != nil)), 0o644},
+		{filepath.Join(m.etc, "passwd"), accounts.Passwd(), 0o644},
+		{filepath.Join(m.etc, "group"), accounts.Group(), 0o644},
+		{filepath.Join(m.etc, "nsswitch.conf"), []byte(nsswitch(s.Domain != nil)), 0o644},
 		{s.PasswordFile(), accounts.SMBPasswd(), 0o600},
 	} {
 		if err := replaceFile(file.path, file.text, file.mode); err != nil {
 			return err
 		}
 	}
+	m.tellAccounts(s.Domain == nil, refused)
 	if s.Domain != nil {
 		krb5, err := s.Krb5()
 		if err != nil {
 			return err
 		}
-		if err := replaceFile("/etc/krb5.conf", []byte(krb5), 0o644); err != nil {
+		if err := replaceFile(filepath.Join(m.etc, "krb5.conf"), []byte(krb5), 0o644); err != nil {
 			return err
 		}
 	}
@@ -123,6 +133,27 @@ func (m *manager) applySMB() error {
 	}
 	m.log.Info("smb server: new configuration")
 	return m.smb.Signal(syscall.SIGHUP)
+}
+
+// tellAccounts notes who has an account, and who has none, and says so once. In a domain these are the domain's.
+func (m *manager) tellAccounts(local bool, refused []fileserver.Refused) {
+	var served []string
+	var without []RefusedAccount
+	if local {
+		for _, a := range m.known.Accounts {
+			if !containsRefused(refused, a.Name) {
+				served = append(served, a.Name)
+			}
+		}
+		for _, r := range slices.Concat(m.known.Refused, refused) {
+			without = append(without, RefusedAccount{Name: r.Name, Reason: r.Err.Error()})
+		}
+		slices.SortFunc(without, func(a, b RefusedAccount) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	if len(without) > 0 && !slices.Equal(without, m.refused) {
+		m.log.Warn("users who cannot have SMB accounts", "accounts", without)
+	}
+	m.served, m.refused = served, without
 }
 
 func owner(d fileserver.Directory) int {

@@ -23,12 +23,20 @@ type Status struct {
 	Exports      []ExportStatus `json:"exports"`
 	Allowed      []netip.Prefix `json:"nfsAllowedClients"` // with the cluster's nodes
 	Clients      []ClientStatus `json:"clients"`
-	Accounts     []string       `json:"accounts"` // names of SMB accounts besides the shared one
-	Domain       *DomainStatus  `json:"domain,omitempty"`
+	Accounts     []string       `json:"accounts"` // names of SMB accounts that are served, besides the shared one
+	// Refused are the users who have asked for an SMB account and cannot have it.
+	Refused []RefusedAccount `json:"refusedAccounts,omitempty"`
+	Domain  *DomainStatus    `json:"domain,omitempty"`
 	// Fault is why the newest configuration is not in use; the one before it is.
 	Fault string `json:"fault,omitempty"`
-	// Revision of the configuration that was read last.
+	// Revision of the configuration that was applied last, or that Fault speaks of.
 	Revision string `json:"revision,omitempty"`
+}
+
+// RefusedAccount is a user without an SMB account, and why.
+type RefusedAccount struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // Capacity of the disk, in bytes.
@@ -92,12 +100,8 @@ func (s *server) status() ServerStatus {
 func (m *manager) status(ctx context.Context) Status {
 	m.mu.Lock()
 	s := Status{Node: m.node, SecurityType: m.settings.SecurityType, LocalPath: m.layout.root, Allowed: m.clients(), Domain: m.domain.status(), Revision: m.revision}
-	for _, a := range m.known.Accounts {
-		s.Accounts = append(s.Accounts, a.Name)
-	}
-	if m.fault != nil {
-		s.Fault = m.fault.Error()
-	}
+	s.Accounts, s.Refused = m.served, m.refused
+	s.Fault = m.fault()
 	m.mu.Unlock()
 	s.Capacity = m.capacity()
 	for _, server := range m.servers() {
@@ -121,6 +125,17 @@ func (m *manager) status(ctx context.Context) Status {
 		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.User, b.User))
 	})
 	return s
+}
+
+// fault is why the newest configuration is not in use, "" when it is.
+func (m *manager) fault() string {
+	var texts []string
+	for _, err := range []error{m.unusable, m.failed} {
+		if err != nil {
+			texts = append(texts, err.Error())
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 func (m *manager) capacity() Capacity {

@@ -1,6 +1,9 @@
 package storagemanager
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -18,8 +21,9 @@ import (
 
 func TestNetbiosName(t *testing.T) {
 	for node, want := range map[string]string{
-		"worker1": "WORKER1", "gpu-node-0123456789": "GPU-NODE-012345", "a.example.org": "A", "node_7": "NODE-7", "": "PAI-STORAGE", "---": "PAI-STORAGE",
-		"exactly15chars-": "EXACTLY15CHARS", "fifteen-chars-a-b": "FIFTEEN-CHARS-A",
+		"worker1": "WORKER1", "gpu-node-0123456789": "GPU-NODE-0-7664", "pai-storage-worker-1": "PAI-STORAG-B5F6", "pai-storage-worker-2": "PAI-STORAG-3A0B",
+		"pai-storage-worker-1.example.org": "PAI-STORAG-358D", "a.example.org": "A", "node_7": "NODE-7", "": "PAI-STORAGE", "---": "PAI-STORAGE",
+		"exactly15chars-": "EXACTLY15CHARS", "fifteen-chars-a": "FIFTEEN-CHARS-A", "fifteen-chars-a-b": "FIFTEEN-CH-AD19",
 	} {
 		if got := netbiosName(node); got != want {
 			t.Errorf("netbiosName(%q) = %q, want %q", node, got, want)
@@ -49,6 +53,22 @@ func serving(t *testing.T) *manager {
 		t.Fatal(err)
 	}
 	m.nfs = &server{Child: proc.New(proc.Spec{Name: "nfs-server"}), config: filepath.Join(m.run, "ganesha.conf")}
+	return m
+}
+
+// servingSMB is a manager whose servers are not run, with the system's files in a directory of its own.
+func servingSMB(t *testing.T) *manager {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("directories of others take root")
+	}
+	m := serving(t)
+	m.etc, m.bus = t.TempDir(), &bus{dir: t.TempDir()}
+	m.settings.SMBUser, m.settings.SMBPassword, m.settings.Workgroup, m.settings.SMBEncryption, m.settings.SMBMinimum = "smbuser", "a-password", "PAI", "required", "SMB3_00"
+	m.smb = &server{Child: proc.New(proc.Spec{Name: "smb-server"}), config: filepath.Join(m.run, "smb.conf")}
+	if err := m.layout.make(); err != nil {
+		t.Fatal(err)
+	}
 	return m
 }
 
@@ -98,11 +118,104 @@ func TestWhatTheClusterSays(t *testing.T) {
 		t.Errorf("addresses %v", got)
 	}
 	hash := strings.Repeat("A", 32)
-	got := userAccounts([]fileaccess.Account{{Name: "alice", NTHash: pai.PasswordHash(hash), Admin: true}, {Name: "bob", NTHash: pai.PasswordHash(hash)}})
+	got, refused := userAccounts([]fileaccess.Account{{Name: "Alice", Refused: "alice is older"}, {Name: "alice", NTHash: pai.PasswordHash(hash), Admin: true},
+		{Name: "bob", NTHash: pai.PasswordHash(hash)}})
 	want := []UserAccount{{fileserver.Account{Name: "alice", Hash: fileserver.Hash(hash)}, true}, {fileserver.Account{Name: "bob", Hash: fileserver.Hash(hash)}, false}}
 	if !slices.Equal(got, want) {
 		t.Errorf("accounts %v", got)
 	}
+	if len(refused) != 1 || refused[0].Name != "Alice" || refused[0].Err.Error() != "alice is older" {
+		t.Errorf("refused %v", refused)
+	}
+}
+
+// TestRefusedAccounts: who has no account is told with the reason, and is not among those who have one. The log says it once.
+func TestRefusedAccounts(t *testing.T) {
+	m := servingSMB(t)
+	var log bytes.Buffer
+	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	users := []fileaccess.Account{{Name: "Alice", Refused: "alice is older"}}
+	for _, name := range []pai.UserName{"alice", "smbuser"} {
+		users = append(users, fileaccess.Account{Name: name, NTHash: pai.PasswordHash(strings.Repeat("A", 32))})
+	}
+	m.setAccounts(userAccounts(users))
+	for range 2 {
+		if err := m.applySMB(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := json.Marshal(m.status(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `"accounts":["alice"],"refusedAccounts":[{"name":"Alice","reason":"alice is older"},{"name":"smbuser","reason":"smbuser is the name of the shared user; ` +
+		`change smbuser, or give the user another name"}]`
+	if !strings.Contains(string(text), want) {
+		t.Errorf("the status %s lacks %s", text, want)
+	}
+	if n := strings.Count(log.String(), "users who cannot have SMB accounts"); n != 1 || !strings.Contains(log.String(), "alice is older") {
+		t.Errorf("it is logged %d times:\n%s", n, &log)
+	}
+	m.setAccounts(userAccounts(users[:2]))
+	if err := m.applySMB(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "users who cannot have SMB accounts"); n != 2 {
+		t.Errorf("after a change it is logged %d times:\n%s", n, &log)
+	}
+	m.settings.SecurityType, m.settings.DefaultRealm, m.settings.Workgroup = clusterconfig.ADS, "PAI.TEST", "PAI"
+	m.settings.IDMap = []string{"idmap config * : backend = tdb", "idmap config * : range = 100000-199999", "idmap config PAI : backend = rid", "idmap config PAI : range = 200000-299999"}
+	if err := m.applySMB(); err != nil {
+		t.Fatal(err)
+	}
+	if s := m.status(t.Context()); len(s.Accounts) > 0 || len(s.Refused) > 0 {
+		t.Errorf("in a domain: %v, %v", s.Accounts, s.Refused)
+	}
+}
+
+// TestFaultsStay: a configuration that cannot be used is a fault until there is another one, whatever is applied in between. A revision counts
+// once its configuration is in use, or is refused.
+func TestFaultsStay(t *testing.T) {
+	m := servingSMB(t)
+	is := func(when, revision, fault string) {
+		t.Helper()
+		if s := m.status(t.Context()); s.Revision != revision || !strings.Contains(s.Fault, fault) || fault == "" && s.Fault != "" {
+			t.Errorf("%s: revision %q, fault %q; want %q, %q", when, s.Revision, s.Fault, revision, fault)
+		}
+	}
+	apply := func(succeeds bool) {
+		t.Helper()
+		select {
+		case <-m.changed:
+		default:
+			t.Error("nothing is to be applied")
+		}
+		if err := m.apply(); succeeds != (err == nil) {
+			t.Errorf("applied: %v", err)
+		}
+	}
+	good := m.settings
+	m.configure(good, nil, "1")
+	is("before it is applied", "", "")
+	apply(true)
+	is("after", "1", "")
+	m.configure(clusterconfig.StorageManager{}, errors.New("smbpwd is missing"), "2")
+	apply(true)
+	is("one that cannot be used", "2", "smbpwd is missing")
+	m.setNodes([]netip.Addr{netip.MustParseAddr("10.0.0.1")})
+	apply(true)
+	is("another node came", "2", "smbpwd is missing")
+	m.configure(good, nil, "3")
+	is("the next one is read", "2", "")
+	m.revise("4")
+	etc := m.etc
+	m.etc = filepath.Join(etc, "missing")
+	apply(false)
+	is("it cannot be applied", "4", "no such file or directory")
+	m.etc = etc
+	m.wake()
+	apply(true)
+	is("now it can", "4", "")
 }
 
 // TestSettingsOfTwoRevisions: the kubelet replaces the configuration and the passwords one after the other; what is of two times is not used.

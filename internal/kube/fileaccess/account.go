@@ -21,10 +21,14 @@ type Account struct {
 	Name   pai.UserName
 	NTHash pai.PasswordHash // MD4 of the password in UTF-16LE, upper-case hexadecimal: as good as the password where SMB is spoken
 	Admin  bool
+
+	// Refused is why the user cannot have the account, for people; the fields NTHash and Admin are empty then. "" for one who has it.
+	Refused string
 }
 
 // WatchAccounts tells changed which users have accounts, sorted by name, until ctx ends. No two names differ in case only: the SMB server
-// would not tell them apart, so the older account counts. Nor is there one with a name that is the server's own.
+// would not tell them apart, so the older account counts. Nor is there one with a name that is the server's own. Users who are refused for such
+// a reason are in the list with it.
 func WatchAccounts(ctx context.Context, client kubernetes.Interface, log *slog.Logger, changed func([]Account)) error {
 	informer := coreinformers.NewSecretInformer(client, specs.StorageAccountNamespace, 0, cache.Indexers{})
 	r := &reader{log: logger(log), told: map[string]string{}}
@@ -65,6 +69,9 @@ func (r *reader) accounts(objects []any) []Account {
 		}
 		if err != nil {
 			r.say(s, err)
+			if account.Name != "" {
+				out = append(out, Account{Name: account.Name, Refused: err.Error()})
+			}
 			continue
 		}
 		taken[pai.StorageAccountKey(account.Name)] = account.Name
@@ -74,13 +81,14 @@ func (r *reader) accounts(objects []any) []Account {
 	return out
 }
 
+// accountOf is the account in a Secret. With an error it has the user's name alone, or nothing where the Secret does not say whose it is.
 func accountOf(s *corev1.Secret) (Account, error) {
 	a, err := specs.ParseStorageAccount(s)
 	if err != nil {
 		return Account{}, err
 	}
 	if err := pai.CheckStorageAccount(a.User); err != nil {
-		return Account{}, err
+		return Account{Name: a.User}, err
 	}
 	hash, err := specs.ParseNTHash(s)
 	return Account{Name: a.User, NTHash: hash, Admin: a.Admin}, err

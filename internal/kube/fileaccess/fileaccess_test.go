@@ -83,7 +83,10 @@ func TestAccounts(t *testing.T) {
 	calls := collect(t, func(ctx context.Context, changed func([]Account)) error {
 		return WatchAccounts(ctx, client, slog.New(slog.NewTextHandler(&log, nil)), changed)
 	})
-	want := []Account{{"alice", hashA, false}, {"carol", hashB, true}}
+	const taken = "User Alice cannot have an SMB password: user alice has one, and the SMB server does not tell upper from lower case in names."
+	refused := []Account{{Name: "broken", Refused: "nthash has other characters than 0-9 and A-F"},
+		{Name: "root", Refused: "User root cannot have an SMB password: the SMB server has an account of that name for itself."}}
+	want := []Account{{Name: "Alice", Refused: taken}, {"alice", hashA, false, ""}, refused[0], {"carol", hashB, true, ""}, refused[1]}
 	if diff := cmp.Diff(want, next(t, calls)); diff != "" {
 		t.Error(diff)
 	}
@@ -91,14 +94,14 @@ func TestAccounts(t *testing.T) {
 	if err := secrets.Delete(t.Context(), specs.StorageAccountName("alice"), metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Account{{"Alice", hashB, true}, {"carol", hashB, true}}, next(t, calls)); diff != "" {
+	if diff := cmp.Diff([]Account{{"Alice", hashB, true, ""}, refused[0], {"carol", hashB, true, ""}, refused[1]}, next(t, calls)); diff != "" {
 		t.Errorf("the other one's turn: %s", diff)
 	}
 	change := secret("carol", hashA, false, 3)
 	if _, err := secrets.Update(t.Context(), change, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Account{{"Alice", hashB, true}, {"carol", hashA, false}}, next(t, calls)); diff != "" {
+	if diff := cmp.Diff([]Account{{"Alice", hashB, true, ""}, refused[0], {"carol", hashA, false, ""}, refused[1]}, next(t, calls)); diff != "" {
 		t.Error(diff)
 	}
 	text := log.String()
