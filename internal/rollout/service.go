@@ -212,6 +212,8 @@ func (s *Services) takeAway(ctx context.Context, name string) error {
 	switch name {
 	case ClusterConfiguration:
 		return s.unlabelNodes(ctx)
+	case RESTServer:
+		return s.deleteRESTServer(ctx)
 	case StorageManager:
 		return s.deleteStorageManager(ctx)
 	case NodeAgent:
