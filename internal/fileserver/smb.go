@@ -16,8 +16,8 @@ import (
 // docs/decisions/0005-smb-accounts.md.
 type SMB struct {
 	Root     string // the directory that holds data and users
-	StateDir string // on a disk that stays: Samba's databases, and the accounts
-	RunDir   string // sockets, process ids, links to the users' folders
+	StateDir string // on a disk that stays: the machine's own account, and the users'
+	RunDir   string // in memory: sockets, process ids, who has what open, links to the users' folders
 	// HomeProgram is a program and its first arguments, for a user's first visit to the share home: it calls [MakeHome] with the others.
 	HomeProgram []string
 
@@ -71,11 +71,12 @@ type Directory struct {
 // Directories are those that Samba does not make itself, parents first.
 func (s SMB) Directories() []Directory {
 	list := []Directory{{s.Root, 0o755, false}, {path.Join(s.Root, "data"), 0o775, true}, {path.Join(s.Root, "users"), 0o755, true}, {s.StateDir, 0o755, false}}
-	for name, mode := range map[string]uint32{"private": 0o700, "lock": 0o755, "state": 0o755, "cache": 0o755} {
+	for name, mode := range map[string]uint32{"private": 0o700, "state": 0o755} {
 		list = append(list, Directory{path.Join(s.StateDir, name), mode, false})
 	}
 	slices.SortFunc(list[4:], func(a, b Directory) int { return strings.Compare(a.Path, b.Path) })
 	return append(list, Directory{s.RunDir, 0o755, false}, Directory{path.Join(s.RunDir, "pid"), 0o755, false},
+		Directory{path.Join(s.RunDir, "lock"), 0o755, false}, Directory{path.Join(s.RunDir, "cache"), 0o755, false},
 		Directory{path.Join(s.RunDir, "ncalrpc"), 0o755, false}, Directory{s.HomeLinks(), 0o755, false})
 }
 

@@ -25,11 +25,12 @@ func (s SMB) global(c *smbConf) {
 	)
 	s.network(c)
 	c.set(
-		// Where things lie. Databases and accounts outlive a restart.
+		// Where things lie. Accounts and what belongs to them outlive a restart. What is only known of those who are connected is in memory: on a full disk
+		// Samba could not open it, and would serve nobody.
 		"private dir", path.Join(s.StateDir, "private"),
-		"lock directory", path.Join(s.StateDir, "lock"),
+		"lock directory", path.Join(s.RunDir, "lock"),
 		"state directory", path.Join(s.StateDir, "state"),
-		"cache directory", path.Join(s.StateDir, "cache"),
+		"cache directory", path.Join(s.RunDir, "cache"),
 		"pid directory", path.Join(s.RunDir, "pid"),
 		"ncalrpc dir", path.Join(s.RunDir, "ncalrpc"),
 		"passdb backend", "smbpasswd:"+s.PasswordFile(),

@@ -298,7 +298,7 @@ func (f *faultLab) fullAndStartedAnew(t *testing.T) {
 	f.kubectl(t, "-n", "pai-system", "delete", "pods", "-l", "app.kubernetes.io/name=storage-manager", "--wait=false").mustSucceed(t, "delete")
 	await.Until(t, "another server is ready", func() bool { now := f.server(t); return now != "" && now != before })
 	for _, mount := range []string{"nfs", "smb"} {
-		if out := f.on(t, "worker2", fmt.Sprintf("ls /mnt/%[1]s/across; cat /mnt/%[1]s/across/job > /dev/null; echo more > /mnt/%[1]s/more; true", mount)); !strings.Contains(out, "job\n") {
+		if out := f.on(t, "worker2", fmt.Sprintf("{ ls /mnt/%[1]s/across; cat /mnt/%[1]s/across/job > /dev/null; echo more > /mnt/%[1]s/more; } 2>&1; true", mount)); !strings.Contains(out, "job\n") {
 			t.Errorf("%s from a full disk, after a new start: %s", mount, out)
 		}
 	}
