@@ -99,7 +99,7 @@ func newLaboratory(t *testing.T) *laboratory {
 	o := options{node: "worker1", log: slog.New(slog.NewJSONHandler(&l.log, nil)), pace: defaultPace(), machine: t.TempDir(), state: t.TempDir(), kubelet: t.TempDir(), flex: m.flex}
 	o.pace.spread = 0
 	a := o.wire(as(t, config, "worker1"), t.TempDir())
-	a.every, a.machine, a.served.mounter = 50*time.Millisecond, m, mounter
+	a.every, a.machine, a.lookout.machine, a.served.mounter = 50*time.Millisecond, m, m, mounter
 	a.install = func() map[string]error { return nil }
 	a.drivers = &drivers{others: func(context.Context) ([]string, error) { return nil, nil }, start: func(name string) (func(), error) {
 		if name != "csi.pai.storage" {

@@ -48,7 +48,7 @@ func fault(o storagecheck.Order, f storagecheck.Facts) string {
 	switch {
 	case o.Fault != "":
 		return o.Fault
-	case o.Flex != "" && !slices.Contains(f.Flex, o.Flex):
+	case o.Flex != "" && !f.Unknown && !slices.Contains(f.Flex, o.Flex):
 		return fmt.Sprintf("no volume plugin matched name: flexvolume-%s", o.Flex)
 	case o.Driver != "" && !slices.Contains(f.CSI, o.Driver):
 		return fmt.Sprintf("driver name %s not found in the list of registered CSI drivers", o.Driver)

@@ -27,6 +27,9 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 3 && args[0] == lookForPath {
 		return lookFor(args[1], args[2], stderr)
 	}
+	if len(args) == 4 && args[0] == lookAtMachine {
+		return lookAt(args[1], args[2], args[3], stdout, stderr)
+	}
 	o := options{log: slog.New(slog.NewJSONHandler(stderr, nil)), pace: defaultPace()}
 	f := flag.NewFlagSet("node-agent", flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -97,9 +100,10 @@ func (o options) wire(client kubernetes.Interface, from string) *agent {
 	root := filepath.Join(o.machine, "root")
 	mounter := &mount.Host{Program: filepath.Join(from, mountProgram), Root: o.machine, There: filepath.Join(o.state, "bin", mountProgram)}
 	registry := filepath.Join(o.kubelet, "plugins_registry")
+	m := &machine{root: root, proc: "/proc", flex: o.flex}
 	a := &agent{
 		node: o.node, client: client, log: o.log, every: 10 * time.Second, vitals: newVitals(),
-		machine: &machine{root: root, proc: "/proc", flex: o.flex},
+		machine: m, lookout: &lookout{machine: m, deadline: factsDeadline},
 		csi:     &csiNode{client: client, node: o.node, dir: registry, every: o.pace.period},
 		install: func() map[string]error { return o.install(from) },
 		drivers: &drivers{

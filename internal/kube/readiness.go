@@ -122,7 +122,7 @@ func (c *Cluster) row(n node, columns []column, q pai.ReadinessQuery, now time.T
 // missing is what a worker lacks, whatever storages there are.
 func missing(n node, r report, now time.Time) []pai.Finding {
 	var out []pai.Finding
-	if !r.at.IsZero() {
+	if !r.at.IsZero() && !r.facts.Unknown {
 		out = doctor.Lacks(n.name, facts(r))
 	}
 	if silent(&n, &r, now) && n.fact.Ready {

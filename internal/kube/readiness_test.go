@@ -334,3 +334,12 @@ func TestMountsThatNeedSomebody(t *testing.T) {
 		t.Errorf("got %q, want %q", said, want)
 	}
 }
+
+// TestUnknownMachine: nothing is missed on a worker that its agent could not look at.
+func TestUnknownMachine(t *testing.T) {
+	now := time.Now()
+	n := node{name: "worker1", fact: doctor.Node{Ready: true}, created: now}
+	if found := missing(n, report{at: now, facts: storagecheck.Facts{Unknown: true}}, now); len(found) != 0 {
+		t.Errorf("got %+v", found)
+	}
+}

@@ -56,6 +56,8 @@ type Facts struct {
 	Flex    []string          `json:"flex"`    // FlexVolume drivers, vendor/name
 	CSI     []string          `json:"csi"`     // registered drivers
 	Kernel  string            `json:"kernel"`  // its release
+	// Unknown: the machine could not be looked at since the agent began, nor is anything known from before; the other fields say nothing but CSI.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Result is how the check of one storage went.
