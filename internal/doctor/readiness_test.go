@@ -132,7 +132,7 @@ func TestChecksOfWorkers(t *testing.T) {
 	if found[0].Evidence != denied.Message || !found[0].Since.Equal(denied.At) || len(found[0].Tasks) != 1 {
 		t.Errorf("got %+v", found[0])
 	}
-	for pending, want := range map[int]string{0: "is gone", 1: "; 1 file was not uploaded: a; b", 2: "; 2 files were not uploaded: a; b"} {
+	for pending, want := range map[int]string{0: "is gone", 1: "; 1 file was not uploaded", 2: "; 2 files were not uploaded"} {
 		dead.Pending = pending
 		if found := doctor.Diagnose(with("worker2", dead, runs)); len(found) != 1 || !strings.HasSuffix(found[0].Message, want) {
 			t.Errorf("%d: got %+v", pending, found)

@@ -130,6 +130,8 @@ func missing(n node, r report, now time.Time) []pai.Finding {
 	}
 	for _, m := range r.mounts {
 		switch {
+		case m.Lost:
+			out = append(out, doctor.LostFiles(n.name, m.Volume.Source, doctor.Check{Pending: m.Pending, Files: m.Files, At: r.at}))
 		case m.Alive && m.Fault != "" && m.Pending > 0:
 			out = append(out, doctor.UploadsFail(n.name, m.Volume.Source, doctor.Check{Message: m.Fault, Pending: m.Pending, Files: m.Files, At: r.at}))
 		case !m.Alive:

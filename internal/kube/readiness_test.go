@@ -322,16 +322,47 @@ func TestMountsThatNeedSomebody(t *testing.T) {
 		{Target: "/busy", Volume: mount.Volume{Source: "busy"}, Alive: true, Pending: 3},
 		{Target: "/past", Volume: mount.Volume{Source: "past"}, Alive: true, Fault: "the store was away"},
 		{Target: "/stuck", Volume: mount.Volume{Source: "stuck"}, Alive: true, Pending: 2, Files: []string{"a", "b"}, Fault: "403 Forbidden"},
-		{Target: "/dead", Volume: mount.Volume{Source: "dead"}, Pending: 1},
+		{Target: "/dead", Volume: mount.Volume{Source: "dead"}, Pending: 1, Files: []string{"d"}},
+		{Target: "/home", Volume: mount.Volume{Source: "home"}, Pending: 1, Files: []string{"l"}, Lost: true},
 	}}
 	n := node{name: "worker1", fact: doctor.Node{Ready: true}, created: now}
 	var said []string
 	for _, f := range missing(n, full, now) {
 		said = append(said, f.Code+" "+f.Message+" "+f.Evidence)
 	}
-	want := []string{"STO-315 stuck on node worker1 does not take what was written; 2 files were not uploaded: a; b 403 Forbidden", "STO-314 the process that serves dead on node worker1 is gone; 1 file was not uploaded "}
+	want := []string{"STO-315 stuck on node worker1 does not take what was written; 2 files were not uploaded: a; b 403 Forbidden", "STO-314 the process that serves dead on node worker1 is gone; 1 file was not uploaded: d ",
+		"STO-316 a mount of home on node worker1 ended; 1 file was not uploaded: l "}
 	if !slices.Equal(said, want) {
 		t.Errorf("got %q, want %q", said, want)
+	}
+}
+
+// TestLostFiles: what a mount that is no more left behind is nothing that a storage lacks, and nobody but administrators sees names of files.
+func TestLostFiles(t *testing.T) {
+	c, err := New(kubefake.New(), Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := smbStorage("home", "smb", "default")
+	c.volumes.put(objects[0])
+	c.claims.put(objects[1])
+	say := func(mounts ...mount.Served) map[string]doctor.Check {
+		text, err := json.Marshal(storagecheck.Report{Node: "one", Time: time.Now(), Mounts: mounts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.reports.put(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: storagecheck.ReportNamespace, Name: "one"}, Data: map[string]string{storagecheck.ReportKey: string(text)}})
+		return c.failures("home")
+	}
+	live := mount.Served{Target: "/var/lib/kubelet/pods/1/volumes/flex/home-pv", Alive: true}
+	old := mount.Served{Target: "/var/lib/kubelet/pods/0/volumes/flex/home-pv", Pending: 1, Files: []string{"bob/resignation-letter.txt"}}
+	lost := old
+	lost.Lost = true
+	if failures := say(live, lost); len(failures) != 0 {
+		t.Errorf("got %+v", failures)
+	}
+	if x := say(live, old)["one"]; !x.Dead || x.Pending != 1 || len(x.Files) != 0 {
+		t.Errorf("got %+v", x)
 	}
 }
 

@@ -73,7 +73,7 @@ func (r *report) summed() uint64 {
 	}
 	for _, m := range r.mounts {
 		if !m.Alive {
-			fmt.Fprintf(h, "%s %d\n", m.Target, m.Pending)
+			fmt.Fprintf(h, "%s %d %t\n", m.Target, m.Pending, m.Lost)
 		}
 	}
 	fmt.Fprintf(h, "%+v", r.facts)
@@ -164,12 +164,12 @@ func (c *Cluster) indexFailures() map[pai.StorageName]map[string]doctor.Check {
 			}
 		}
 		for _, m := range r.mounts {
-			if m.Alive {
+			if m.Alive || m.Lost { // what is lost is of a mount that nobody uses any more
 				continue
 			}
 			for _, v := range volumes {
 				if v.owner != nil && v.owner.Namespace == c.namespace && v.mountedAt(m.Target) {
-					add(pai.StorageName(v.owner.Name), r.node, doctor.Check{Dead: true, Pending: m.Pending, Files: m.Files, At: r.at})
+					add(pai.StorageName(v.owner.Name), r.node, doctor.Check{Dead: true, Pending: m.Pending, At: r.at})
 				}
 			}
 		}
