@@ -14,9 +14,9 @@ const (
 	CellOK      CellState = "ok"      // it was mounted there, and could be used as it should
 	CellFailed  CellState = "failed"  // it cannot be mounted or used there; the finding says why
 	CellPending CellState = "pending" // nobody has looked yet
-	// CellUnchecked: what mounts it is there, and nothing was mounted, because the server has not what it takes; the note says why.
+	// CellUnchecked: nothing was mounted, so that whether it can be used there is not known; the note says why.
 	CellUnchecked CellState = "unchecked"
-	CellStale     CellState = "stale" // what is known is too old to count: the worker's agent is silent
+	CellStale     CellState = "stale" // what is known is too old to count: the worker's agent is silent, or did not get to the storage
 )
 
 // Cell is one storage on one worker, as the worker's agent saw it last.

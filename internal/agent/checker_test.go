@@ -267,7 +267,6 @@ func TestTooManyHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dead atomic.Bool
 		release := make(chan struct{})
-		defer close(release)
 		p := defaultPace()
 		p.left = 3
 		s := newScene(t, p, func(ctx context.Context, o storagecheck.Order) storagecheck.Result {
@@ -284,6 +283,7 @@ func TestTooManyHang(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		dead.Store(true)
 		time.Sleep(time.Hour)
+		dead.Store(false)
 		s.set(version("1", append(orders, nfs("new", "x"))...))
 		time.Sleep(time.Minute)
 		_, left := s.checker.count()
@@ -291,13 +291,26 @@ func TestTooManyHang(t *testing.T) {
 			t.Errorf("%d checks hang", left)
 		}
 		hung := 0
-		for _, r := range s.results() {
+		for name, r := range s.results() {
 			if r.Hung {
 				hung++
+			}
+			if r.Hung == r.Unchecked || r.OK {
+				t.Errorf("%s was well an hour ago, and is said to be %+v", name, r)
+			}
+			if age := time.Since(r.Time); age > time.Minute {
+				t.Errorf("%s: what is so still is told to be %s old", name, age)
 			}
 		}
 		if hung != left || !strings.Contains(s.results()["new"].Message, "too many") {
 			t.Errorf("%d results hang, %d checks do; the new one: %+v", hung, left, s.results()["new"])
+		}
+		close(release) // the servers are back
+		time.Sleep(time.Minute)
+		for name, r := range s.results() {
+			if !r.OK || r.Unchecked || r.Hung {
+				t.Errorf("%s is well again, and is said to be %+v", name, r)
+			}
 		}
 	})
 }

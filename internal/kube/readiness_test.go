@@ -195,9 +195,14 @@ func TestReadiness(t *testing.T) {
 	ok := storagecheck.Result{OK: true, Time: now, Latency: time.Second, Free: 5, Size: 9, Order: "7"}
 	outdated, failed := ok, storagecheck.Result{Message: "mount error(13): Permission denied", Time: now, Free: -1, Size: -1, Order: "7"}
 	outdated.Order = "6"
+	overdue, refused := ok, storagecheck.Result{Unchecked: true, Message: "too many checks hang", Time: now, Free: -1, Size: -1, Order: "7"}
+	overdue.Time = now.Add(-time.Hour)
+	overdueFailed := failed
+	overdueFailed.Time = overdue.Time
 	late := now.Add(-13 * time.Minute)
 	for node, results := range map[string]map[string]storagecheck.Result{
 		"well": {"home": ok, "disk": ok, "gone": ok, "foreign": ok}, "fails": {"home": failed, "foreign": failed}, "behind": {"home": outdated}, "busy": {}, "late": {"home": failed}, "dead": {"home": ok}, "new": nil, "mute": nil,
+		"overdue": {"home": overdue}, "overdue and failed": {"home": overdueFailed}, "full": {"home": refused},
 	} {
 		w := worker(node, corev1.ConditionTrue)
 		w.CreationTimestamp = metav1.NewTime(late)
@@ -217,7 +222,7 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 	want := map[string]pai.CellState{"well": pai.CellOK, "fails": pai.CellFailed, "behind": pai.CellPending, "busy": pai.CellPending, "late": pai.CellStale,
-		"dead": pai.CellStale, "new": pai.CellPending, "mute": pai.CellStale}
+		"dead": pai.CellStale, "new": pai.CellPending, "mute": pai.CellStale, "overdue": pai.CellStale, "overdue and failed": pai.CellStale, "full": pai.CellUnchecked}
 	health, err := c.StorageHealth(t.Context(), "home")
 	if err != nil || len(health.Cells) != len(want) {
 		t.Fatalf("got %+v, %v", health, err)
@@ -229,11 +234,17 @@ func TestReadiness(t *testing.T) {
 		if f := cell.Finding; f != nil && (f.Code != "STO-308" || !strings.Contains(f.Message, "node fails cannot mount samba storage \"home\"") || f.Evidence != failed.Message) {
 			t.Errorf("finding %+v", f)
 		}
+		if (cell.Note == refused.Message) != (cell.State == pai.CellUnchecked) {
+			t.Errorf("%+v", cell)
+		}
 		if cell.Node == "well" && (cell.Free != 5 || cell.Latency != time.Second || cell.At.IsZero()) {
 			t.Errorf("%+v", cell)
 		}
 	}
-	if counts := (pai.CellCounts{OK: 1, Failed: 1, Pending: 3, Stale: 3}); health.Counts() != counts {
+	if broken := c.failures("home"); len(broken) != 1 || broken["fails"].Message == "" {
+		t.Errorf("it cannot be used on %v", broken)
+	}
+	if counts := (pai.CellCounts{OK: 1, Failed: 1, Pending: 3, Stale: 5, Unchecked: 1}); health.Counts() != counts {
 		t.Errorf("counts %+v", health.Counts())
 	}
 	if health, err = c.StorageHealth(t.Context(), "foreign"); err != nil || health.Counts().Unchecked != 1 || health.Counts().Failed != 1 {
@@ -251,8 +262,8 @@ func TestReadiness(t *testing.T) {
 		pai.ReadinessQuery
 		nodes, cells int
 	}{
-		{pai.ReadinessQuery{}, 8, 11}, {pai.ReadinessQuery{Node: "well"}, 1, 3}, {pai.ReadinessQuery{Storage: "disk"}, 8, 1}, {pai.ReadinessQuery{State: pai.CellFailed}, 8, 2},
-		{pai.ReadinessQuery{Summary: true}, 8, 0}, {pai.ReadinessQuery{Node: "nowhere"}, 0, 0},
+		{pai.ReadinessQuery{}, 11, 14}, {pai.ReadinessQuery{Node: "well"}, 1, 3}, {pai.ReadinessQuery{Storage: "disk"}, 11, 1}, {pai.ReadinessQuery{State: pai.CellFailed}, 11, 2},
+		{pai.ReadinessQuery{Summary: true}, 11, 0}, {pai.ReadinessQuery{Node: "nowhere"}, 0, 0},
 	} {
 		rows, err := c.Readiness(t.Context(), q.ReadinessQuery)
 		if err != nil {
