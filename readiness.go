@@ -25,7 +25,7 @@ type Cell struct {
 	Storage StorageName
 	State   CellState
 	Finding *Finding      // why it failed; nil otherwise
-	Note    string        // why it is unchecked; "" otherwise
+	Note    string        // why it is unchecked, or what the check of one that is ok could not do; "" otherwise
 	At      time.Time     // when the agent looked; zero when it has not
 	Latency time.Duration // what mounting, reading or writing, and unmounting took
 	Free    int64         // bytes; -1 when not known

@@ -365,6 +365,7 @@ func TestLook(t *testing.T) {
 		path    error
 		message string // a part of it; "" is OK
 		hung    bool
+		denied  bool
 	}{
 		{name: "fault is told as it is", order: storagecheck.Order{Mount: volume, Fault: `secrets "s" not found`}, message: `secrets "s" not found`},
 		{name: "FlexVolume driver is missing", order: storagecheck.Order{Flex: "azure/blobfuse", Mount: volume}, message: "no volume plugin matched"},
@@ -377,6 +378,9 @@ func TestLook(t *testing.T) {
 			return mount.Checked{}, &mount.Error{Op: "check", Output: "Connection timed out", Err: context.DeadlineExceeded}
 		}, message: "Connection timed out", hung: true},
 		{name: "mounted", order: storagecheck.Order{Mount: volume, Flex: "microsoft.com/smb", Driver: "csi.pai.storage", Secret: secret}, answer: ok},
+		{name: "written into by others alone", order: storagecheck.Order{Mount: volume}, answer: func() (mount.Checked, error) {
+			return mount.Checked{Total: time.Second, Usage: mount.Usage{Free: 5, Size: 9}, WriteDenied: true}, nil
+		}, denied: true},
 		{name: "path is there", order: storagecheck.Order{Path: "/data"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -389,7 +393,7 @@ func TestLook(t *testing.T) {
 					return c.answer()
 				}}}
 			r := l.look(t.Context(), c.order)
-			if r.OK != (c.message == "") || !strings.Contains(r.Message, c.message) || r.Hung != c.hung || len(r.Message) > longest+10 {
+			if r.OK != (c.message == "") || !strings.Contains(r.Message, c.message) || r.Hung != c.hung || r.WriteDenied != c.denied || len(r.Message) > longest+10 {
 				t.Errorf("%+v", r)
 			}
 			if r.OK && c.order.Mount != nil && (r.Latency != time.Second || r.Free != 5 || r.Size != 9) {

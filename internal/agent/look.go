@@ -38,6 +38,7 @@ func (l looker) look(ctx context.Context, o storagecheck.Order) storagecheck.Res
 			return l.failed(ctx, r, o, err)
 		}
 		r.Latency, r.Free, r.Size = checked.Total, checked.Usage.Free, checked.Usage.Size
+		r.WriteDenied = checked.WriteDenied
 	}
 	r.OK = true
 	return r

@@ -212,10 +212,23 @@ func (c *Cluster) cell(node string, s *column, state pai.CellState, x *checkResu
 			out.Note = x.message.Value()
 		}
 	}
+	if state == pai.CellOK && x.writeDenied && !c.personal(s.name) {
+		out.Note = readableOnly
+	}
 	if state == pai.CellFailed {
 		out.Finding = c.verdicts.verdict(said{s.handle, x.message}, s.facts, s.made, node, out.At)
 	}
 	return out
+}
+
+// readableOnly is said of a storage that nothing declares to be read-only, and into which a worker's root may not write: who may write there,
+// such as users in folders of their own, cannot be seen from the worker.
+const readableOnly = "readable; the check may not write"
+
+// personal tells whether each user has a folder of a storage: nobody else needs to write beside them, least of all a worker's root.
+func (c *Cluster) personal(name pai.StorageName) bool {
+	cl, ok := c.claims.get(string(name))
+	return ok && !cl.share
 }
 
 // facts are what the doctor wants to know of a worker's report.

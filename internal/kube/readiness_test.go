@@ -348,6 +348,33 @@ func TestMountsThatNeedSomebody(t *testing.T) {
 	}
 }
 
+// TestReadableOnly: a storage into which workers may not write is not plainly ok, unless each user has a folder of it.
+func TestReadableOnly(t *testing.T) {
+	now := time.Now()
+	c, err := New(kubefake.New(), Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"home", "shared"} {
+		objects := smbStorage(name, "smb", "default")
+		if name == "home" {
+			objects[1].(*corev1.PersistentVolumeClaim).Labels = map[string]string{personalLabel: "false"}
+		}
+		c.volumes.put(objects[0])
+		c.claims.put(objects[1])
+		c.orders.put(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: "7"}})
+	}
+	denied := storagecheck.Result{OK: true, WriteDenied: true, Time: now, Order: "7"}
+	c.nodes.put(worker("one", corev1.ConditionTrue))
+	c.reports.put(reportOf(t, "one", now, map[string]storagecheck.Result{"home": denied, "shared": denied}))
+	for name, note := range map[pai.StorageName]string{"home": "", "shared": "readable; the check may not write"} {
+		health, err := c.StorageHealth(t.Context(), name)
+		if err != nil || len(health.Cells) != 1 || health.Cells[0].State != pai.CellOK || health.Cells[0].Note != note {
+			t.Errorf("%s: %+v, %v", name, health, err)
+		}
+	}
+}
+
 // TestLostFiles: what a mount that is no more left behind is nothing that a storage lacks, and nobody but administrators sees names of files.
 func TestLostFiles(t *testing.T) {
 	c, err := New(kubefake.New(), Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})

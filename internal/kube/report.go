@@ -41,6 +41,8 @@ type checkResult struct {
 	ok      bool
 	// unchecked: whether it can be used could not be found out, for the reason in the message.
 	unchecked bool
+	// writeDenied: it can be read, and the worker's root may not write into it.
+	writeDenied bool
 }
 
 func parseReport(obj any) (report, error) {
@@ -63,7 +65,7 @@ func parseReport(obj any) (report, error) {
 			message = "it could not be checked"
 		}
 		out.results = append(out.results, checkResult{storage: unique.Make(storage), message: unique.Make(message), version: unique.Make(x.Order), at: x.Time.UnixMilli(),
-			latency: int32(x.Latency.Milliseconds()), free: x.Free, size: x.Size, ok: x.OK, unchecked: x.Unchecked})
+			latency: int32(x.Latency.Milliseconds()), free: x.Free, size: x.Size, ok: x.OK, unchecked: x.Unchecked, writeDenied: x.WriteDenied})
 	}
 	slices.SortFunc(out.results, func(a, b checkResult) int { return strings.Compare(a.storage.Value(), b.storage.Value()) })
 	out.sum = out.summed()

@@ -69,6 +69,8 @@ type Result struct {
 	Free    int64         `json:"free"`              // bytes; -1 when not known
 	Size    int64         `json:"size"`              // bytes; -1 when not known
 	Hung    bool          `json:"hung,omitempty"`    // the check did not end in time
+	// WriteDenied: it is OK to read, and the worker's root may not write into its topmost directory, although nothing says that it is read-only.
+	WriteDenied bool `json:"writeDenied,omitempty"`
 	// Unchecked: whether the storage can be used could not be found out, for the reason that the message tells; OK says nothing.
 	Unchecked bool   `json:"unchecked,omitempty"`
 	Order     string `json:"order"` // resource version of the Secret of the order that was checked; a digest would let weak passwords be guessed
