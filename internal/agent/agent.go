@@ -93,6 +93,7 @@ func (a *agent) observe(ctx context.Context) {
 	}
 	facts.CSI, err = a.csi.registered(ctx)
 	a.note("csi", err)
+	facts.Own = a.drivers.names()
 	if facts.CSI == nil {
 		facts.CSI = []string{}
 	}

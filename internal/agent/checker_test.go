@@ -347,7 +347,7 @@ func (f fakeMounter) Check(ctx context.Context, v mount.Volume, s mount.Secret) 
 func (f fakeMounter) Served(context.Context) ([]mount.Served, error) { return f.served() }
 
 func TestLook(t *testing.T) {
-	facts := storagecheck.Facts{Flex: []string{"microsoft.com/smb"}, CSI: []string{"csi.pai.storage"}}
+	facts := storagecheck.Facts{Flex: []string{"microsoft.com/smb"}, CSI: []string{"csi.pai.storage", "file.csi.azure.com", "nfs.csi.k8s.io"}, Own: []string{"file.csi.azure.com"}}
 	secret := mount.Secret{"username": "alice", "password": "pass word+", "accountkey": "a", "accountname": "store"}
 	volume := &mount.Volume{Kind: mount.SMB, Source: "//10.0.0.1/home"}
 	ok := func() (mount.Checked, error) {
@@ -369,7 +369,7 @@ func TestLook(t *testing.T) {
 	}{
 		{name: "fault is told as it is", order: storagecheck.Order{Mount: volume, Fault: `secrets "s" not found`}, message: `secrets "s" not found`},
 		{name: "FlexVolume driver is missing", order: storagecheck.Order{Flex: "azure/blobfuse", Mount: volume}, message: "no volume plugin matched"},
-		{name: "CSI driver is missing", order: storagecheck.Order{Driver: "file.csi.azure.com", Mount: volume}, message: "driver name file.csi.azure.com not found in the list of registered CSI drivers"},
+		{name: "CSI driver is missing", order: storagecheck.Order{Driver: "blob.csi.azure.com", Mount: volume}, message: "driver name blob.csi.azure.com not found in the list of registered CSI drivers"},
 		{name: "path is missing", order: storagecheck.Order{Path: "/data"}, path: errors.New(`path "/data" does not exist`), message: `path "/data" does not exist`},
 		{name: "wrong password", order: storagecheck.Order{Mount: volume, Secret: secret}, answer: said("mount error(13): Permission denied"), message: "mount error(13): Permission denied"},
 		{name: "helper repeats a secret", order: storagecheck.Order{Mount: volume, Secret: secret}, answer: said("alice: pass word+ or pass+word%2B is wrong"), message: "alice: [redacted] or [redacted] is wrong"},
@@ -381,6 +381,8 @@ func TestLook(t *testing.T) {
 		{name: "written into by others alone", order: storagecheck.Order{Mount: volume}, answer: func() (mount.Checked, error) {
 			return mount.Checked{Total: time.Second, Usage: mount.Usage{Free: 5, Size: 9}, WriteDenied: true}, nil
 		}, denied: true},
+		{name: "an official driver's volume without a Secret", order: storagecheck.Order{Driver: "csi.pai.storage", OwnFault: "the Secret lacks the key"}},
+		{name: "the same where the agent is the driver", order: storagecheck.Order{Driver: "file.csi.azure.com", OwnFault: "the Secret lacks the key"}, message: "the Secret lacks the key"},
 		{name: "path is there", order: storagecheck.Order{Path: "/data"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -405,6 +407,33 @@ func TestLook(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOfficialNFS: a driver that brings its own mount.nfs does not need the worker's, and without that nothing can be said of its volumes.
+func TestOfficialNFS(t *testing.T) {
+	facts := full()
+	facts.CSI = append(facts.CSI, "nfs.csi.k8s.io")
+	mounted := 0
+	l := looker{facts: func() storagecheck.Facts { return facts }, mounter: fakeMounter{check: func(context.Context, mount.Volume, mount.Secret) (mount.Checked, error) {
+		mounted++
+		return mount.Checked{}, nil
+	}}}
+	o := nfs("home", "10.0.0.1")
+	o.Driver = "nfs.csi.k8s.io"
+	if r := l.look(t.Context(), o); !r.OK || r.Unchecked || mounted != 1 {
+		t.Errorf("%+v", r)
+	}
+	facts.Helpers = map[string]bool{}
+	if r := l.look(t.Context(), o); !r.Unchecked || !strings.Contains(r.Message, "mount.nfs") || mounted != 1 {
+		t.Errorf("%+v", r)
+	}
+	if !canMount(facts)["nfs"] {
+		t.Error("volumes of the driver can be mounted")
+	}
+	facts.CSI = []string{"csi.pai.storage"}
+	if r := l.look(t.Context(), o); r.OK || r.Unchecked || canMount(facts)["nfs"] {
+		t.Errorf("%+v", r)
 	}
 }
 

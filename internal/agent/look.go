@@ -12,6 +12,7 @@ import (
 
 	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
+	"github.com/pai-storage/pai-storage/internal/volume"
 )
 
 // looker does single checks.
@@ -24,7 +25,12 @@ type looker struct {
 // look checks a storage once, with everything that a pod needs of it.
 func (l looker) look(ctx context.Context, o storagecheck.Order) storagecheck.Result {
 	r := storagecheck.Result{Free: -1, Size: -1}
-	if r.Message = fault(o, l.facts()); r.Message != "" {
+	facts := l.facts()
+	if r.Message = fault(o, facts); r.Message != "" {
+		return r
+	}
+	if o.Driver == volume.OfficialNFS && o.Mount != nil && !facts.Unknown && !facts.Helpers["mount.nfs"] {
+		r.Unchecked, r.Message = true, "the driver "+o.Driver+" has a mount.nfs of its own, and the worker has none to check with: only the driver was looked for"
 		return r
 	}
 	if o.Path != "" {
@@ -53,6 +59,8 @@ func fault(o storagecheck.Order, f storagecheck.Facts) string {
 		return fmt.Sprintf("no volume plugin matched name: flexvolume-%s", o.Flex)
 	case o.Driver != "" && !slices.Contains(f.CSI, o.Driver):
 		return fmt.Sprintf("driver name %s not found in the list of registered CSI drivers", o.Driver)
+	case o.OwnFault != "" && slices.Contains(f.Own, o.Driver):
+		return o.OwnFault
 	}
 	return ""
 }

@@ -19,6 +19,9 @@ type Check struct {
 	Files   []string // some of them, for administrators alone: their names are those of other users' files
 }
 
+// officialNFS is the CSI driver that brings a mount.nfs of its own.
+const officialNFS = "nfs.csi.k8s.io"
+
 // Equipment is what a worker has to mount with, as its agent found it.
 type Equipment struct {
 	Helpers map[string]bool   // mount.nfs, ...
@@ -34,7 +37,11 @@ func Lacks(node string, e Equipment) []pai.Finding {
 	add := func(entry *Entry, fix, format string, args ...any) {
 		out = append(out, entry.finding("node "+node, fix, "node %s %s", node, fmt.Sprintf(format, args...)))
 	}
-	if !e.Helpers["mount.nfs"] {
+	switch {
+	case e.Helpers["mount.nfs"]:
+	case slices.Contains(e.CSI, officialNFS):
+		add(helperNFS, "paictl node prepare "+node, "cannot mount nfs storages but those of %s: mount.nfs is missing", officialNFS)
+	default:
 		add(helperNFS, "paictl node prepare "+node, "cannot mount nfs storages: mount.nfs is missing")
 	}
 	for _, x := range []struct{ module, kinds string }{{"nfs", "nfs"}, {"cifs", "samba and azureFile"}} {
@@ -62,7 +69,7 @@ func (e Equipment) lacks(t pai.StorageType) []string {
 	}
 	switch t {
 	case pai.StorageNFS:
-		need(e.Helpers["mount.nfs"], "mount.nfs is missing")
+		need(e.Helpers["mount.nfs"] || slices.Contains(e.CSI, officialNFS), "mount.nfs is missing")
 		need(e.Modules["nfs"] != "absent", "its kernel has no nfs")
 	case pai.StorageSamba:
 		need(e.Modules["cifs"] != "absent", "its kernel has no cifs")

@@ -24,6 +24,7 @@ func TestLacks(t *testing.T) {
 	}{
 		{"nothing", func(*doctor.Equipment) {}, "", ""},
 		{"mount.nfs", func(e *doctor.Equipment) { e.Helpers = nil }, "STO-201", "node worker1 cannot mount nfs storages: mount.nfs is missing"},
+		{"mount.nfs, which a driver brings", func(e *doctor.Equipment) { e.Helpers, e.CSI = nil, []string{"nfs.csi.k8s.io"} }, "STO-201", "nfs storages but those of nfs.csi.k8s.io"},
 		{"nfs", func(e *doctor.Equipment) { e.Modules["nfs"] = "absent" }, "STO-207", "its kernel has no nfs"},
 		{"cifs", func(e *doctor.Equipment) { e.Modules["cifs"] = "absent" }, "STO-207", "samba and azureFile"},
 		{"FUSE", func(e *doctor.Equipment) { e.FUSE = false }, "STO-210", "azureBlob and s3"},

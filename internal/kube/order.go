@@ -229,6 +229,10 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 	if !r.create {
 		o.Path = r.path
 	}
+	if r.unmounted != "" {
+		o.Unmounted, o.OwnFault = r.unmounted, r.ownFault
+		return o, true, nil
+	}
 	if r.mount == nil || r.fault != "" {
 		if driver := r.driver + r.flex; driver != "" && r.fault == "" {
 			o.Unmounted = "volumes of the driver " + driver + " are not mounted for a check: only the driver is looked for"
@@ -239,6 +243,10 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 		o.Mount = r.mount
 		if o.Secret, err = mounting.Secret(r.driver, *r.mount, nil); err != nil {
 			o.Mount, o.Fault, err = nil, err.Error(), nil
+			if v.csi && mounting.Official(r.driver) {
+				o.Unmounted = "the volume names no Secret, so that " + r.driver + " has to know what to mount it with, and the check does not: only the driver is looked for"
+				o.OwnFault, o.Fault = o.Fault, ""
+			}
 		}
 		return o, true, nil
 	}

@@ -160,6 +160,46 @@ func TestOrders(t *testing.T) {
 	orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == 0 })
 }
 
+// TestOfficialDrivers: what an official driver mounts without a Secret cannot be checked, which is no fault of it.
+func TestOfficialDrivers(t *testing.T) {
+	type attributes = map[string]string
+	secret := &corev1.SecretReference{Name: "keys", Namespace: "default"}
+	keys := original("default", "keys", map[string]string{"azurestorageaccountname": "acme", "azurestorageaccountkey": "CANARY"})
+	objects := []runtime.Object{keys}
+	var names []string
+	cases := map[string]struct {
+		source         corev1.CSIPersistentVolumeSource
+		unmounted, own string // parts of them; "" when it is mounted
+	}{
+		"file":         {corev1.CSIPersistentVolumeSource{Driver: "file.csi.azure.com", VolumeHandle: "rg#acme#share", VolumeAttributes: attributes{"shareName": "aksshare"}}, "names no Secret", "the Secret lacks the key"},
+		"file-secret":  {corev1.CSIPersistentVolumeSource{Driver: "file.csi.azure.com", NodeStageSecretRef: secret, VolumeAttributes: attributes{"shareName": "aksshare"}}, "", ""},
+		"file-nfs":     {corev1.CSIPersistentVolumeSource{Driver: "file.csi.azure.com", VolumeAttributes: attributes{"shareName": "aksshare", "protocol": "nfs"}}, "may know how", "protocol:"},
+		"blob-msi":     {corev1.CSIPersistentVolumeSource{Driver: "blob.csi.azure.com", NodeStageSecretRef: secret, VolumeAttributes: attributes{"containerName": "images", "AzureStorageAuthType": "MSI"}}, "identity", ""},
+		"blob-key":     {corev1.CSIPersistentVolumeSource{Driver: "blob.csi.azure.com", NodeStageSecretRef: secret, VolumeAttributes: attributes{"containerName": "images", "AzureStorageAuthType": "key"}}, "", ""},
+		"smb-guest":    {corev1.CSIPersistentVolumeSource{Driver: "smb.csi.k8s.io", VolumeAttributes: attributes{"source": "//10.0.0.1/share"}}, "names no Secret", ""},
+		"official-nfs": {corev1.CSIPersistentVolumeSource{Driver: "nfs.csi.k8s.io", VolumeAttributes: attributes{"server": "10.0.0.1", "share": "/data"}}, "", ""},
+	}
+	for name, c := range cases {
+		both := smbStorage(name, "", "")
+		both[0].(*corev1.PersistentVolume).Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{CSI: &c.source}
+		objects, names = append(objects, both...), append(names, name)
+	}
+	client := kubefake.New(append(objects, holding(names...))...)
+	c, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	got, _ := orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == len(cases) })
+	for name, want := range cases {
+		o := got[name]
+		if o.Fault != "" || (o.Mount == nil) != (want.unmounted != "") || (o.Unmounted == "") != (want.unmounted == "") ||
+			!strings.Contains(o.Unmounted, want.unmounted) || !strings.Contains(o.OwnFault, want.own) {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
 // reportOf is what a worker's agent says.
 func reportOf(t *testing.T, node string, at time.Time, results map[string]storagecheck.Result) *corev1.ConfigMap {
 	t.Helper()
