@@ -211,6 +211,7 @@ func TestUsage(t *testing.T) {
 		{nil, 2, "which node is this?"},
 		{[]string{"--node", "n", "extra"}, 2, `unknown argument "extra"`},
 		{[]string{"--nothing"}, 2, "flag provided but not defined"},
+		{[]string{"--state-dir", "/data"}, 2, "flag provided but not defined"},
 		{[]string{"--help"}, 0, "-flexvolume-dir"},
 		{[]string{"--node", "n", "--kubeconfig", "/nowhere"}, 1, "/nowhere"},
 	} {
