@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
@@ -76,9 +75,6 @@ func hungMessage(deadline time.Duration) string {
 	return fmt.Sprintf("Connection timed out: the check did not end within %s, and hangs", deadline)
 }
 
-// longest is how long a message may be in a report, which has to hold those of all storages.
-const longest = 1000
-
 // clean is what a report may say of an error: never a secret, whatever the helper repeated.
 func clean(err error, s mount.Secret) string {
 	text := err.Error()
@@ -89,15 +85,7 @@ func clean(err error, s mount.Secret) string {
 			text = strings.ReplaceAll(text, url.QueryEscape(value), "[redacted]")
 		}
 	}
-	text = strings.ToValidUTF8(text, "?")
-	if len(text) > longest {
-		text = text[:longest]
-		for !utf8.ValidString(text) {
-			text = text[:len(text)-1]
-		}
-		text += "…"
-	}
-	return text
+	return clip(strings.ToValidUTF8(text, "?"), longest)
 }
 
 // host is the server of a storage, so that one that is dead does not hold up the checks of others.

@@ -189,7 +189,7 @@ func (p *publisher) label(ctx context.Context, f storagecheck.Facts) error {
 
 // write writes the report, without reading what is there: nobody else writes it. It goes with its node.
 func (p *publisher) write(ctx context.Context, r storagecheck.Report) error {
-	text, err := json.Marshal(r)
+	text, err := fit(r, mostReport)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}

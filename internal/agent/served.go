@@ -26,9 +26,6 @@ type servedMounts struct {
 	asked time.Time
 }
 
-// mostFiles is how many names of files that are not uploaded a report has.
-const mostFiles = 5
-
 // list says how the mounts are.
 func (s *servedMounts) list(ctx context.Context) ([]mount.Served, error) {
 	var names []string
@@ -55,11 +52,7 @@ func (s *servedMounts) list(ctx context.Context) ([]mount.Served, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range known {
-		if files := known[i].Files; len(files) > mostFiles {
-			known[i].Files = files[:mostFiles]
-		}
-	}
+	clipMounts(known)
 	s.seen, s.known, s.asked = seen, known, time.Now()
 	return known, nil
 }
