@@ -17,6 +17,7 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/doctor"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
@@ -197,6 +198,64 @@ func TestOfficialDrivers(t *testing.T) {
 			!strings.Contains(o.Unmounted, want.unmounted) || !strings.Contains(o.OwnFault, want.own) {
 			t.Errorf("%s: %+v", name, o)
 		}
+	}
+}
+
+// TestSecretOfStaging: our driver mounts with the Secret of staging, whatever else the volume names.
+func TestSecretOfStaging(t *testing.T) {
+	secret := &corev1.SecretReference{Name: "smb", Namespace: "default"}
+	objects := []runtime.Object{holding("publish", "both"), original("default", "smb", map[string]string{"username": "u", "password": "CANARY"})}
+	for name, stage := range map[string]*corev1.SecretReference{"publish": nil, "both": secret} {
+		both := smbStorage(name, "", "")
+		both[0].(*corev1.PersistentVolume).Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "csi.pai.storage",
+			VolumeHandle: name, VolumeAttributes: map[string]string{"type": "samba", "address": "//10.0.0.1/share"}, NodePublishSecretRef: secret, NodeStageSecretRef: stage}}
+		objects = append(objects, both...)
+	}
+	client := kubefake.New(objects...)
+	c, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	got, _ := orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == 2 })
+	if o := got["both"]; o.Fault != "" || o.Secret["password"] != "CANARY" {
+		t.Errorf("%+v", o)
+	}
+	o := got["publish"]
+	if o.Mount != nil || len(o.Secret) > 0 || !strings.Contains(o.Fault, "nodePublishSecretRef alone") {
+		t.Errorf("%+v", o)
+	}
+	f := doctor.Cell(c.storageFacts(specs.KeptMount{Storage: "publish"}), "one", o.Fault, time.Now())
+	if f.Code != "STO-501" || f.Object != "volume publish-pv" || !strings.Contains(f.Fix, "nodeStageSecretRef") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestHostNames: volumes name workers by their host names, which may be other ones than those of their nodes.
+func TestHostNames(t *testing.T) {
+	named := func(name, host string) *corev1.Node {
+		n := worker(name, corev1.ConditionTrue)
+		n.Labels = map[string]string{corev1.LabelHostname: host}
+		return n
+	}
+	objects := []runtime.Object{holding("disk", "wrong", "later"), named("ip-1.internal", "ip-1"), named("ip-2.internal", "ip-2")}
+	for name, host := range map[string]string{"disk": "ip-1", "wrong": "ip-2.internal", "later": "ip-3"} {
+		objects = append(objects, localStorage(name, host)...)
+	}
+	client := kubefake.New(objects...)
+	c, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	got, _ := orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == 3 })
+	for name, want := range map[string]string{"disk": "ip-1.internal", "wrong": "kubernetes.io/hostname=ip-2.internal", "later": "ip-3"} {
+		if nodes := got[name].Nodes; !slices.Equal(nodes, []string{want}) {
+			t.Errorf("%s is for %v, want %s", name, nodes, want)
+		}
+	}
+	if hosts := c.hostsOf([]string{"ip-2.internal", "ip-3"}); !slices.Equal(hosts, []string{"ip-2", "ip-3"}) {
+		t.Errorf("a declaration has %v", hosts)
 	}
 }
 

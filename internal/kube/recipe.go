@@ -19,12 +19,14 @@ type recipe struct {
 	flex   string        // FlexVolume driver
 	path   string        // of hostPath and local volumes
 	create bool          // the path is made by the worker when it is not there
-	nodes  []string      // the only workers that it is for; nil for all
+	nodes  []string      // the only workers that it is for, by their host names; nil for all
 	fault  string        // why it cannot be mounted, whatever the worker
 	// unmounted is why nothing is mounted for a check although an official driver may mount it for a pod; ownFault is what is wrong with it where
 	// the agent is that driver.
 	unmounted, ownFault string
-	handle              string // by which the worker's directories know a CSI volume
+	// publishOnly: the volume of our driver names a Secret where that does not look.
+	publishOnly bool
+	handle      string // by which the worker's directories know a CSI volume
 }
 
 // checkable tells whether there is anything to look for.
@@ -60,6 +62,7 @@ func recipeOf(pv *corev1.PersistentVolume) recipe {
 		r.handle = hex.EncodeToString(sum[:])
 		switch {
 		case r.driver == mounting.CSIDriver:
+			r.publishOnly = s.CSI.NodePublishSecretRef != nil && s.CSI.NodeStageSecretRef == nil
 			set(mounting.CSI(r.driver, s.CSI.VolumeAttributes, s.CSI.VolumeHandle, options, s.CSI.ReadOnly))
 		case mounting.Official(r.driver):
 			set(mounting.CSI(r.driver, s.CSI.VolumeAttributes, s.CSI.VolumeHandle, options, s.CSI.ReadOnly))
@@ -79,7 +82,7 @@ func recipeOf(pv *corev1.PersistentVolume) recipe {
 	return r
 }
 
-// onlyNodes are the workers of a volume's node affinity, where it names them as local volumes do.
+// onlyNodes are the host names of the workers of a volume's node affinity, where it names them as local volumes do.
 func onlyNodes(a *corev1.VolumeNodeAffinity) []string {
 	if a == nil || a.Required == nil {
 		return nil
