@@ -266,7 +266,10 @@ func (c *checker) full() bool {
 
 // refuse says why a storage is not checked, in the place of what was known of it, which is too old to count.
 func (c *checker) refuse(t *task, now time.Time) {
-	t.result = storagecheck.Result{Unchecked: true, Message: "not checked: too many earlier checks hang on this worker; restart it when its file servers are well", Time: now, Free: -1, Size: -1, Order: t.order.version}
+	t.result = storagecheck.Result{
+		Unchecked: true, Time: now, Free: -1, Size: -1, Order: t.order.version,
+		Message: "not checked: too many earlier checks hang on this worker; restart it when its file servers are well",
+	}
 	t.known, t.refused = true, true
 	c.changed()
 }

@@ -71,7 +71,7 @@ func (g *glance) silent() error {
 	if place == "" {
 		place = "the machine"
 	}
-	return fmt.Errorf("%s does not answer: something that is mounted there hangs; what was known of this worker before counts on", place)
+	return fmt.Errorf("%s does not answer: something that is mounted there hangs; what was known of this worker counts on", place)
 }
 
 // facts looks at the machine, with an error that names the directory when one does not answer in time.
@@ -129,7 +129,8 @@ func (g *glance) facts() (f storagecheck.Facts, err error) {
 
 // lookAt is the child.
 func lookAt(root, proc, flex string, stdout, stderr io.Writer) int {
-	m := machine{root: root, proc: proc, flex: flex, at: func(dir string) { fmt.Fprintf(stdout, "%s%s\n", linePlace, dir) }}
+	m := machine{root: root, proc: proc, flex: flex}
+	m.at = func(dir string) { fmt.Fprintf(stdout, "%s%s\n", linePlace, dir) }
 	f, err := m.facts()
 	if err != nil {
 		fmt.Fprintln(stderr, err)

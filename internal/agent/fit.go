@@ -65,7 +65,8 @@ func fit(r storagecheck.Report, most int) ([]byte, error) {
 	r.Results, r.Mounts = maps.Clone(r.Results), slices.Clone(r.Mounts)
 	faults := slices.Clone(r.Faults)
 	var left []string
-	for _, cut := range []func(*storagecheck.Report, int) string{withoutFiles, withoutServing, withShortMessages, withFewMounts, withFewResults} {
+	cuts := []func(r *storagecheck.Report, over int) string{withoutFiles, withoutServing, withShortMessages, withFewMounts, withFewResults}
+	for _, cut := range cuts {
 		if what := cut(&r, len(text)-most); what != "" {
 			left = append(left, what)
 		}

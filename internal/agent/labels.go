@@ -22,11 +22,12 @@ const (
 func canMount(f storagecheck.Facts) map[pai.StorageType]bool {
 	cifs := f.Modules["cifs"] != moduleAbsent
 	ours := slices.Contains(f.CSI, volume.CSIDriver)
+	helper := f.Helpers["mount.nfs"] || slices.Contains(f.CSI, volume.OfficialNFS) // which has its own
 	either := func(flex, csi string) bool {
 		return ours || slices.Contains(f.Flex, flex) || slices.Contains(f.CSI, csi)
 	}
 	return map[pai.StorageType]bool{
-		pai.StorageNFS:       (f.Helpers["mount.nfs"] || slices.Contains(f.CSI, volume.OfficialNFS)) && f.Modules["nfs"] != moduleAbsent,
+		pai.StorageNFS:       helper && f.Modules["nfs"] != moduleAbsent,
 		pai.StorageSamba:     cifs && either(volume.FlexSMB, volume.OfficialSMB),
 		pai.StorageAzureFile: cifs && slices.Contains(f.CSI, volume.AzureFileDriver),
 		pai.StorageAzureBlob: f.FUSE && either(volume.FlexBlob, volume.OfficialBlob),

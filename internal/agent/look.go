@@ -29,7 +29,8 @@ func (l looker) look(ctx context.Context, o storagecheck.Order) storagecheck.Res
 		return r
 	}
 	if o.Driver == volume.OfficialNFS && o.Mount != nil && !facts.Unknown && !facts.Helpers["mount.nfs"] {
-		r.Unchecked, r.Message = true, "the driver "+o.Driver+" has a mount.nfs of its own, and the worker has none to check with: only the driver was looked for"
+		r.Unchecked = true
+		r.Message = "the driver " + o.Driver + " has a mount.nfs of its own, and the worker has none to check with: only the driver was looked for"
 		return r
 	}
 	if o.Path != "" {

@@ -62,7 +62,8 @@ func (p *publisher) touch() {
 
 // earlier is the report that an agent before this one wrote; one of an unknown machine, without results, when it cannot be read.
 func (p *publisher) earlier(ctx context.Context) storagecheck.Report {
-	none := storagecheck.Report{Facts: storagecheck.Facts{Helpers: map[string]bool{}, Modules: map[string]string{}, Flex: []string{}, CSI: []string{}, Unknown: true}}
+	nothing := storagecheck.Facts{Helpers: map[string]bool{}, Modules: map[string]string{}, Flex: []string{}, CSI: []string{}, Unknown: true}
+	none := storagecheck.Report{Facts: nothing}
 	m, err := p.client.CoreV1().ConfigMaps(storagecheck.ReportNamespace).Get(ctx, p.node, metav1.GetOptions{})
 	if err != nil {
 		return none

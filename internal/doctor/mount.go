@@ -309,7 +309,8 @@ func helper(s Storage, node string, m []string) pai.Finding {
 func lacksKey(s Storage, node string, m []string) pai.Finding {
 	key := strings.Join(m[1:], "")
 	if s.Secret == "" {
-		return secretMissing.finding("volume "+s.Volume, "declare the volume anew, with a Secret", "%s cannot be mounted: its volume names no Secret, which has to have the key %s", describe(s), key)
+		return secretMissing.finding("volume "+s.Volume, "declare the volume anew, with a Secret",
+			"%s cannot be mounted: its volume names no Secret, which has to have the key %s", describe(s), key)
 	}
 	return secretKey.finding("secret "+s.Secret, "add the key "+key+" to it", "%s cannot be mounted: its Secret %s lacks the key %s", describe(s), s.Secret, key)
 }

@@ -107,8 +107,8 @@ func DeadMount(node, source string, x Check) pai.Finding {
 
 // LostFiles is about what a mount of an object store that is no more had not uploaded, for administrators. No task has anything of it.
 func LostFiles(node, source string, x Check) pai.Finding {
-	f := filesLost.finding("node "+node, "on node "+node+", see /var/lib/pai-storage/bin/pai-mount list; copy what is needed from /var/lib/pai-storage/lost, and remove its directory there",
-		"a mount of %s on node %s ended%s", source, node, unsaved(x)+named(x))
+	fix := "on node " + node + ", see /var/lib/pai-storage/bin/pai-mount list; copy what is needed from /var/lib/pai-storage/lost, and remove its directory there"
+	f := filesLost.finding("node "+node, fix, "a mount of %s on node %s ended%s", source, node, unsaved(x)+named(x))
 	f.Since = x.At
 	return f
 }

@@ -155,3 +155,12 @@ func TestCells(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 }
+
+// TestVolumesWithoutSecret: what a volume names no Secret for cannot be put into one.
+func TestVolumesWithoutSecret(t *testing.T) {
+	without := smb
+	without.Secret = ""
+	if f := doctor.Cell(without, "worker2", "the Secret lacks the key username", now); f.Code != "STO-501" || f.Object != "volume "+smb.Volume {
+		t.Errorf("got %+v", f)
+	}
+}

@@ -58,7 +58,8 @@ func parseNode(obj any) (node, error) {
 	if !ok {
 		return node{}, fmt.Errorf("expected a Node, got %T", obj)
 	}
-	out := node{name: n.Name, host: cmp.Or(n.Labels[corev1.LabelHostname], n.Name), worker: n.Labels["pai-worker"] == "true", created: n.CreationTimestamp.Time, capacity: quantityOf(n.Status.Allocatable)}
+	out := node{name: n.Name, host: cmp.Or(n.Labels[corev1.LabelHostname], n.Name), worker: n.Labels["pai-worker"] == "true"}
+	out.created, out.capacity = n.CreationTimestamp.Time, quantityOf(n.Status.Allocatable)
 	out.fact = doctor.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Capacity: out.capacity, Reason: "it has not reported yet"}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {

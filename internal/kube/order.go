@@ -225,7 +225,8 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 		return o, false, nil
 	}
 	r := v.recipe
-	o = storagecheck.Order{Storage: string(name), Type: string(v.kind), Driver: r.driver, Flex: r.flex, Nodes: c.nodesCalled(r.nodes), Fault: r.fault}
+	o = storagecheck.Order{Storage: string(name), Type: string(v.kind), Driver: r.driver, Flex: r.flex, Fault: r.fault}
+	o.Nodes = c.nodesCalled(r.nodes)
 	if !r.create {
 		o.Path = r.path
 	}
@@ -247,7 +248,7 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 				o.Fault = "the volume names a Secret in nodePublishSecretRef alone: " + o.Fault
 			}
 			if v.csi && mounting.Official(r.driver) {
-				o.Unmounted = "the volume names no Secret, so that " + r.driver + " has to know what to mount it with, and the check does not: only the driver is looked for"
+				o.Unmounted = "the volume names no Secret: " + r.driver + " has to know what to mount it with, and the check does not; only the driver is looked for"
 				o.OwnFault, o.Fault = o.Fault, ""
 			}
 		}
