@@ -14,9 +14,9 @@ const (
 	CellOK      CellState = "ok"      // it was mounted there, and could be used as it should
 	CellFailed  CellState = "failed"  // it cannot be mounted or used there; the finding says why
 	CellPending CellState = "pending" // nobody has looked yet
-	// CellUnchecked: what mounts it is there, and nothing was mounted, because the server has not what it takes; the note says why.
+	// CellUnchecked: nothing was mounted, so that whether it can be used there is not known; the note says why.
 	CellUnchecked CellState = "unchecked"
-	CellStale     CellState = "stale" // what is known is too old to count: the worker's agent is silent
+	CellStale     CellState = "stale" // what is known is too old to count: the worker's agent is silent, or did not get to the storage
 )
 
 // Cell is one storage on one worker, as the worker's agent saw it last.
@@ -25,7 +25,7 @@ type Cell struct {
 	Storage StorageName
 	State   CellState
 	Finding *Finding      // why it failed; nil otherwise
-	Note    string        // why it is unchecked; "" otherwise
+	Note    string        // why it is unchecked, or what the check of one that is ok could not do; "" otherwise
 	At      time.Time     // when the agent looked; zero when it has not
 	Latency time.Duration // what mounting, reading or writing, and unmounting took
 	Free    int64         // bytes; -1 when not known

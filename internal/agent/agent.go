@@ -5,7 +5,8 @@
 //
 //   - It tells what it found in two ways: labels of its node, by which jobs find workers, and one report with the details (package
 //     storagecheck). It writes when something changed, else every few minutes.
-//   - Nothing that hangs holds up anything else: whatever reaches a file server is done by processes of package mount, with a deadline.
+//   - Nothing that hangs holds up anything else: whatever reaches a file server is done by processes of package mount, with a deadline, and
+//     directories of the machine are looked at by children of the agent.
 //   - What is mounted belongs to the machine: the agent's end changes nothing about it.
 //   - Secrets of orders stay in memory, and are in no message.
 package agent
@@ -25,6 +26,7 @@ type agent struct {
 	node    string
 	client  kubernetes.Interface
 	machine *machine
+	lookout *lookout
 	csi     *csiNode
 	drivers *drivers
 	served  *servedMounts
@@ -51,7 +53,7 @@ func (a *agent) run(ctx context.Context) error {
 	for what, err := range a.install() {
 		a.note(what, err)
 	}
-	if facts, err := a.machine.facts(); err == nil && !facts.FUSE && facts.Modules["fuse"] != moduleAbsent {
+	if facts, err := a.lookout.facts(ctx); err == nil && !facts.FUSE && facts.Modules["fuse"] != moduleAbsent {
 		a.note("fuse", a.machine.loadFUSE(ctx))
 	}
 	defer a.drivers.stop()
@@ -59,7 +61,9 @@ func (a *agent) run(ctx context.Context) error {
 	first, cancel := context.WithTimeout(ctx, registration)
 	a.csi.await(first, a.drivers.names())
 	cancel()
-	a.checker.remember(a.publisher.earlier(ctx))
+	earlier := a.publisher.earlier(ctx)
+	a.checker.remember(earlier.Results)
+	a.board.setFacts(earlier.Facts) // until the machine was looked at
 	a.observe(ctx)
 
 	done := make(chan error, 1)
@@ -81,17 +85,19 @@ func (a *agent) run(ctx context.Context) error {
 
 // observe looks at the machine, and has checked again what may have changed by that.
 func (a *agent) observe(ctx context.Context) {
-	facts, err := a.machine.facts()
+	before := a.board.getFacts()
+	facts, err := a.lookout.facts(ctx)
 	a.note("facts", err)
 	if err != nil {
-		return
+		facts = before // it counts on
 	}
 	facts.CSI, err = a.csi.registered(ctx)
 	a.note("csi", err)
+	facts.Own = a.drivers.names()
 	if facts.CSI == nil {
 		facts.CSI = []string{}
 	}
-	before := a.board.setFacts(facts)
+	a.board.setFacts(facts)
 	a.checker.recheck(func(o storagecheck.Order) bool { return affected(o, before, facts) })
 	mounts, err := a.served.list(ctx)
 	a.note("mounts", err)

@@ -99,7 +99,7 @@ func newLaboratory(t *testing.T) *laboratory {
 	o := options{node: "worker1", log: slog.New(slog.NewJSONHandler(&l.log, nil)), pace: defaultPace(), machine: t.TempDir(), state: t.TempDir(), kubelet: t.TempDir(), flex: m.flex}
 	o.pace.spread = 0
 	a := o.wire(as(t, config, "worker1"), t.TempDir())
-	a.every, a.machine, a.served.mounter = 50*time.Millisecond, m, mounter
+	a.every, a.machine, a.lookout.machine, a.served.mounter = 50*time.Millisecond, m, m, mounter
 	a.install = func() map[string]error { return nil }
 	a.drivers = &drivers{others: func(context.Context) ([]string, error) { return nil, nil }, start: func(name string) (func(), error) {
 		if name != "csi.pai.storage" {
@@ -211,6 +211,7 @@ func TestUsage(t *testing.T) {
 		{nil, 2, "which node is this?"},
 		{[]string{"--node", "n", "extra"}, 2, `unknown argument "extra"`},
 		{[]string{"--nothing"}, 2, "flag provided but not defined"},
+		{[]string{"--state-dir", "/data"}, 2, "flag provided but not defined"},
 		{[]string{"--help"}, 0, "-flexvolume-dir"},
 		{[]string{"--node", "n", "--kubeconfig", "/nowhere"}, 1, "/nowhere"},
 	} {

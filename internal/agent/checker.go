@@ -63,6 +63,8 @@ type task struct {
 	fails  int  // in a row
 	known  bool // result counts
 	result storagecheck.Result
+	// refused: it is not checked because too many checks hang, and the result says so.
+	refused bool
 }
 
 // run is a check that has begun.
@@ -96,7 +98,7 @@ func (c *checker) set(orders []order) {
 		case t != nil && t.order.version == o.version:
 			continue
 		case t != nil:
-			t.order, t.again, t.fails = o, true, 0
+			t.order, t.again, t.fails, t.refused = o, true, 0, false
 			t.due = now.Add(c.part(c.pace.spread))
 		default:
 			t = &task{order: o, due: now.Add(c.part(c.pace.spread))}
@@ -134,9 +136,14 @@ func (c *checker) results() map[string]storagecheck.Result {
 	defer c.mu.Unlock()
 	found := make(map[string]storagecheck.Result, len(c.tasks))
 	for name, t := range c.tasks {
-		if t.known {
-			found[name] = t.result
+		if !t.known {
+			continue
 		}
+		r := t.result
+		if b := c.busy[name]; t.refused || b != nil && b.left && r.Hung {
+			r.Time = time.Now() // it still is so
+		}
+		found[name] = r
 	}
 	return found
 }
@@ -212,8 +219,12 @@ func (c *checker) begin(ctx context.Context) time.Duration {
 	for _, t := range due {
 		r := &run{host: host(t.order.Order), suspect: t.known && t.result.Hung}
 		if !c.may(r) {
-			if !t.known && c.full() {
-				c.refuse(t, now)
+			if overdue := now.Sub(t.due); c.full() && !t.refused {
+				if !t.known || t.result.Order != t.order.version || overdue >= c.pace.period {
+					c.refuse(t, now)
+				} else {
+					wait = min(wait, c.pace.period-overdue)
+				}
 			}
 			continue // the end of another check wakes us
 		}
@@ -253,10 +264,13 @@ func (c *checker) full() bool {
 	return left >= c.pace.left
 }
 
-// refuse says why a storage that was never checked is not.
+// refuse says why a storage is not checked, in the place of what was known of it, which is too old to count.
 func (c *checker) refuse(t *task, now time.Time) {
-	t.result = storagecheck.Result{Message: "not checked: too many earlier checks hang on this worker; restart it when its file servers are well", Time: now, Free: -1, Size: -1, Order: t.order.version}
-	t.known = true
+	t.result = storagecheck.Result{
+		Unchecked: true, Time: now, Free: -1, Size: -1, Order: t.order.version,
+		Message: "not checked: too many earlier checks hang on this worker; restart it when its file servers are well",
+	}
+	t.known, t.refused = true, true
 	c.changed()
 }
 
@@ -343,6 +357,9 @@ func (c *checker) keep(o order, r storagecheck.Result, took time.Duration) {
 	r.Time, r.Order = time.Now(), o.version
 	if r.Latency == 0 {
 		r.Latency = took
+	}
+	if t.refused {
+		t.known, t.refused = false, false // what was known before is forgotten
 	}
 	if t.known && t.result.OK != r.OK || !t.known && !r.OK {
 		c.neighbours(o, r.OK)

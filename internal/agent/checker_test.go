@@ -267,7 +267,6 @@ func TestTooManyHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dead atomic.Bool
 		release := make(chan struct{})
-		defer close(release)
 		p := defaultPace()
 		p.left = 3
 		s := newScene(t, p, func(ctx context.Context, o storagecheck.Order) storagecheck.Result {
@@ -284,6 +283,7 @@ func TestTooManyHang(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		dead.Store(true)
 		time.Sleep(time.Hour)
+		dead.Store(false)
 		s.set(version("1", append(orders, nfs("new", "x"))...))
 		time.Sleep(time.Minute)
 		_, left := s.checker.count()
@@ -291,13 +291,26 @@ func TestTooManyHang(t *testing.T) {
 			t.Errorf("%d checks hang", left)
 		}
 		hung := 0
-		for _, r := range s.results() {
+		for name, r := range s.results() {
 			if r.Hung {
 				hung++
+			}
+			if r.Hung == r.Unchecked || r.OK {
+				t.Errorf("%s was well an hour ago, and is said to be %+v", name, r)
+			}
+			if age := time.Since(r.Time); age > time.Minute {
+				t.Errorf("%s: what is so still is told to be %s old", name, age)
 			}
 		}
 		if hung != left || !strings.Contains(s.results()["new"].Message, "too many") {
 			t.Errorf("%d results hang, %d checks do; the new one: %+v", hung, left, s.results()["new"])
+		}
+		close(release) // the servers are back
+		time.Sleep(time.Minute)
+		for name, r := range s.results() {
+			if !r.OK || r.Unchecked || r.Hung {
+				t.Errorf("%s is well again, and is said to be %+v", name, r)
+			}
 		}
 	})
 }
@@ -334,7 +347,7 @@ func (f fakeMounter) Check(ctx context.Context, v mount.Volume, s mount.Secret) 
 func (f fakeMounter) Served(context.Context) ([]mount.Served, error) { return f.served() }
 
 func TestLook(t *testing.T) {
-	facts := storagecheck.Facts{Flex: []string{"microsoft.com/smb"}, CSI: []string{"csi.pai.storage"}}
+	facts := storagecheck.Facts{Flex: []string{"microsoft.com/smb"}, CSI: []string{"csi.pai.storage", "file.csi.azure.com", "nfs.csi.k8s.io"}, Own: []string{"file.csi.azure.com"}}
 	secret := mount.Secret{"username": "alice", "password": "pass word+", "accountkey": "a", "accountname": "store"}
 	volume := &mount.Volume{Kind: mount.SMB, Source: "//10.0.0.1/home"}
 	ok := func() (mount.Checked, error) {
@@ -352,10 +365,11 @@ func TestLook(t *testing.T) {
 		path    error
 		message string // a part of it; "" is OK
 		hung    bool
+		denied  bool
 	}{
 		{name: "fault is told as it is", order: storagecheck.Order{Mount: volume, Fault: `secrets "s" not found`}, message: `secrets "s" not found`},
 		{name: "FlexVolume driver is missing", order: storagecheck.Order{Flex: "azure/blobfuse", Mount: volume}, message: "no volume plugin matched"},
-		{name: "CSI driver is missing", order: storagecheck.Order{Driver: "file.csi.azure.com", Mount: volume}, message: "driver name file.csi.azure.com not found in the list of registered CSI drivers"},
+		{name: "CSI driver is missing", order: storagecheck.Order{Driver: "blob.csi.azure.com", Mount: volume}, message: "driver name blob.csi.azure.com not found in the list of registered CSI drivers"},
 		{name: "path is missing", order: storagecheck.Order{Path: "/data"}, path: errors.New(`path "/data" does not exist`), message: `path "/data" does not exist`},
 		{name: "wrong password", order: storagecheck.Order{Mount: volume, Secret: secret}, answer: said("mount error(13): Permission denied"), message: "mount error(13): Permission denied"},
 		{name: "helper repeats a secret", order: storagecheck.Order{Mount: volume, Secret: secret}, answer: said("alice: pass word+ or pass+word%2B is wrong"), message: "alice: [redacted] or [redacted] is wrong"},
@@ -364,6 +378,11 @@ func TestLook(t *testing.T) {
 			return mount.Checked{}, &mount.Error{Op: "check", Output: "Connection timed out", Err: context.DeadlineExceeded}
 		}, message: "Connection timed out", hung: true},
 		{name: "mounted", order: storagecheck.Order{Mount: volume, Flex: "microsoft.com/smb", Driver: "csi.pai.storage", Secret: secret}, answer: ok},
+		{name: "written into by others alone", order: storagecheck.Order{Mount: volume}, answer: func() (mount.Checked, error) {
+			return mount.Checked{Total: time.Second, Usage: mount.Usage{Free: 5, Size: 9}, WriteDenied: true}, nil
+		}, denied: true},
+		{name: "an official driver's volume without a Secret", order: storagecheck.Order{Driver: "csi.pai.storage", OwnFault: "the Secret lacks the key"}},
+		{name: "the same where the agent is the driver", order: storagecheck.Order{Driver: "file.csi.azure.com", OwnFault: "the Secret lacks the key"}, message: "the Secret lacks the key"},
 		{name: "path is there", order: storagecheck.Order{Path: "/data"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -376,7 +395,7 @@ func TestLook(t *testing.T) {
 					return c.answer()
 				}}}
 			r := l.look(t.Context(), c.order)
-			if r.OK != (c.message == "") || !strings.Contains(r.Message, c.message) || r.Hung != c.hung || len(r.Message) > longest+10 {
+			if r.OK != (c.message == "") || !strings.Contains(r.Message, c.message) || r.Hung != c.hung || r.WriteDenied != c.denied || len(r.Message) > longest+10 {
 				t.Errorf("%+v", r)
 			}
 			if r.OK && c.order.Mount != nil && (r.Latency != time.Second || r.Free != 5 || r.Size != 9) {
@@ -388,6 +407,33 @@ func TestLook(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOfficialNFS: a driver that brings its own mount.nfs does not need the worker's, and without that nothing can be said of its volumes.
+func TestOfficialNFS(t *testing.T) {
+	facts := full()
+	facts.CSI = append(facts.CSI, "nfs.csi.k8s.io")
+	mounted := 0
+	l := looker{facts: func() storagecheck.Facts { return facts }, mounter: fakeMounter{check: func(context.Context, mount.Volume, mount.Secret) (mount.Checked, error) {
+		mounted++
+		return mount.Checked{}, nil
+	}}}
+	o := nfs("home", "10.0.0.1")
+	o.Driver = "nfs.csi.k8s.io"
+	if r := l.look(t.Context(), o); !r.OK || r.Unchecked || mounted != 1 {
+		t.Errorf("%+v", r)
+	}
+	facts.Helpers = map[string]bool{}
+	if r := l.look(t.Context(), o); !r.Unchecked || !strings.Contains(r.Message, "mount.nfs") || mounted != 1 {
+		t.Errorf("%+v", r)
+	}
+	if !canMount(facts)["nfs"] {
+		t.Error("volumes of the driver can be mounted")
+	}
+	facts.CSI = []string{"csi.pai.storage"}
+	if r := l.look(t.Context(), o); r.OK || r.Unchecked || canMount(facts)["nfs"] {
+		t.Errorf("%+v", r)
 	}
 }
 

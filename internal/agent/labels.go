@@ -22,11 +22,12 @@ const (
 func canMount(f storagecheck.Facts) map[pai.StorageType]bool {
 	cifs := f.Modules["cifs"] != moduleAbsent
 	ours := slices.Contains(f.CSI, volume.CSIDriver)
+	helper := f.Helpers["mount.nfs"] || slices.Contains(f.CSI, volume.OfficialNFS) // which has its own
 	either := func(flex, csi string) bool {
 		return ours || slices.Contains(f.Flex, flex) || slices.Contains(f.CSI, csi)
 	}
 	return map[pai.StorageType]bool{
-		pai.StorageNFS:       f.Helpers["mount.nfs"] && f.Modules["nfs"] != moduleAbsent,
+		pai.StorageNFS:       helper && f.Modules["nfs"] != moduleAbsent,
 		pai.StorageSamba:     cifs && either(volume.FlexSMB, volume.OfficialSMB),
 		pai.StorageAzureFile: cifs && slices.Contains(f.CSI, volume.AzureFileDriver),
 		pai.StorageAzureBlob: f.FUSE && either(volume.FlexBlob, volume.OfficialBlob),
@@ -37,6 +38,9 @@ func canMount(f storagecheck.Facts) map[pai.StorageType]bool {
 // affected says whether a storage's check may end otherwise after its worker changed from one set of facts to another.
 func affected(o storagecheck.Order, before, after storagecheck.Facts) bool {
 	if o.Driver != "" && slices.Contains(before.CSI, o.Driver) != slices.Contains(after.CSI, o.Driver) {
+		return true
+	}
+	if o.OwnFault != "" && slices.Contains(before.Own, o.Driver) != slices.Contains(after.Own, o.Driver) {
 		return true
 	}
 	if o.Flex != "" && slices.Contains(before.Flex, o.Flex) != slices.Contains(after.Flex, o.Flex) {

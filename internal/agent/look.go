@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
+	"github.com/pai-storage/pai-storage/internal/volume"
 )
 
 // looker does single checks.
@@ -24,7 +24,13 @@ type looker struct {
 // look checks a storage once, with everything that a pod needs of it.
 func (l looker) look(ctx context.Context, o storagecheck.Order) storagecheck.Result {
 	r := storagecheck.Result{Free: -1, Size: -1}
-	if r.Message = fault(o, l.facts()); r.Message != "" {
+	facts := l.facts()
+	if r.Message = fault(o, facts); r.Message != "" {
+		return r
+	}
+	if o.Driver == volume.OfficialNFS && o.Mount != nil && !facts.Unknown && !facts.Helpers["mount.nfs"] {
+		r.Unchecked = true
+		r.Message = "the driver " + o.Driver + " has a mount.nfs of its own, and the worker has none to check with: only the driver was looked for"
 		return r
 	}
 	if o.Path != "" {
@@ -38,6 +44,7 @@ func (l looker) look(ctx context.Context, o storagecheck.Order) storagecheck.Res
 			return l.failed(ctx, r, o, err)
 		}
 		r.Latency, r.Free, r.Size = checked.Total, checked.Usage.Free, checked.Usage.Size
+		r.WriteDenied = checked.WriteDenied
 	}
 	r.OK = true
 	return r
@@ -48,10 +55,12 @@ func fault(o storagecheck.Order, f storagecheck.Facts) string {
 	switch {
 	case o.Fault != "":
 		return o.Fault
-	case o.Flex != "" && !slices.Contains(f.Flex, o.Flex):
+	case o.Flex != "" && !f.Unknown && !slices.Contains(f.Flex, o.Flex):
 		return fmt.Sprintf("no volume plugin matched name: flexvolume-%s", o.Flex)
 	case o.Driver != "" && !slices.Contains(f.CSI, o.Driver):
 		return fmt.Sprintf("driver name %s not found in the list of registered CSI drivers", o.Driver)
+	case o.OwnFault != "" && slices.Contains(f.Own, o.Driver):
+		return o.OwnFault
 	}
 	return ""
 }
@@ -67,9 +76,6 @@ func hungMessage(deadline time.Duration) string {
 	return fmt.Sprintf("Connection timed out: the check did not end within %s, and hangs", deadline)
 }
 
-// longest is how long a message may be in a report, which has to hold those of all storages.
-const longest = 1000
-
 // clean is what a report may say of an error: never a secret, whatever the helper repeated.
 func clean(err error, s mount.Secret) string {
 	text := err.Error()
@@ -80,15 +86,7 @@ func clean(err error, s mount.Secret) string {
 			text = strings.ReplaceAll(text, url.QueryEscape(value), "[redacted]")
 		}
 	}
-	text = strings.ToValidUTF8(text, "?")
-	if len(text) > longest {
-		text = text[:longest]
-		for !utf8.ValidString(text) {
-			text = text[:len(text)-1]
-		}
-		text += "…"
-	}
-	return text
+	return clip(strings.ToValidUTF8(text, "?"), longest)
 }
 
 // host is the server of a storage, so that one that is dead does not hold up the checks of others.

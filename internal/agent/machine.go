@@ -27,8 +27,7 @@ type machine struct {
 	proc string // /proc
 	flex string // directory of FlexVolume drivers, as in this container
 
-	known   moduleIndex
-	knownAt time.Time // modification time of what known was read from
+	at func(dir string) // told before a directory is looked at; nil when nobody wants to know
 }
 
 // Where programs that mount are looked for: mount(8) and the kubelet have these in their PATH.
@@ -47,7 +46,8 @@ const (
 	moduleAbsent   = "absent"
 )
 
-// facts looks at everything but CSI drivers. It opens a few small files and starts nothing, so that it can be done every few seconds.
+// facts looks at everything but CSI drivers. It opens a few files and starts nothing, so that it can be done every few seconds; it hangs as long as
+// one of their directories does, which is why [lookout] has a child do it.
 func (m *machine) facts() (storagecheck.Facts, error) {
 	f := storagecheck.Facts{Helpers: map[string]bool{}, Modules: map[string]string{}, Flex: []string{}, CSI: []string{}}
 	for _, name := range helpers {
@@ -67,6 +67,7 @@ func (m *machine) facts() (storagecheck.Facts, error) {
 		f.FUSE = true
 		file.Close()
 	}
+	m.looks(m.flex)
 	flex, err := flexvolume.Installed(m.flex)
 	f.Flex = append(f.Flex, flex...)
 	return f, err
@@ -119,31 +120,22 @@ func (m *machine) modules(release string) (map[string]string, error) {
 // moduleIndex is which of the modules that mounts need a kernel has on the disk or in itself.
 type moduleIndex struct{ loadable, builtin map[string]bool }
 
-// moduleIndex reads the lists that depmod made, again only when they are other ones: they are long.
+// moduleIndex reads the lists that depmod made.
 func (m *machine) moduleIndex(release string) (moduleIndex, error) {
 	dir := path.Join("/lib/modules", release)
 	list, err := m.open(path.Join(dir, "modules.dep"), unix.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		m.known, m.knownAt = moduleIndex{builtin: m.builtin(dir)}, time.Time{} // all are built in, or modules are kept elsewhere
-		return m.known, nil
+		return moduleIndex{builtin: m.builtin(dir)}, nil // all are built in, or modules are kept elsewhere
 	}
 	if err != nil {
 		return moduleIndex{}, err
 	}
 	defer list.Close()
-	info, err := list.Stat()
-	if err != nil {
-		return moduleIndex{}, err
-	}
-	if info.ModTime().Equal(m.knownAt) {
-		return m.known, nil
-	}
 	text, err := io.ReadAll(list)
 	if err != nil {
 		return moduleIndex{}, err
 	}
-	m.known, m.knownAt = moduleIndex{loadable: named(string(text)), builtin: m.builtin(dir)}, info.ModTime()
-	return m.known, nil
+	return moduleIndex{loadable: named(string(text)), builtin: m.builtin(dir)}, nil
 }
 
 func (m *machine) builtin(dir string) map[string]bool {
@@ -193,6 +185,7 @@ func (m *machine) loadFUSE(ctx context.Context) error {
 
 // open opens a file of the machine. Links in its path lead where they lead on the machine, absolute ones as well.
 func (m *machine) open(name string, flags int) (*os.File, error) {
+	m.looks(path.Dir(name))
 	root, err := unix.Open(m.root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: m.root, Err: err}
@@ -207,6 +200,13 @@ func (m *machine) open(name string, flags int) (*os.File, error) {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
 		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+// looks tells that a directory is looked at now.
+func (m *machine) looks(dir string) {
+	if m.at != nil {
+		m.at(dir)
 	}
 }
 

@@ -231,7 +231,7 @@ func TestServedMounts(t *testing.T) {
 	dir, proc, asked := t.TempDir(), t.TempDir(), 0
 	var answer []mount.Served
 	var fault error
-	s := &servedMounts{dir: filepath.Join(dir, "mounts"), proc: proc, every: time.Hour, mounter: fakeMounter{served: func() ([]mount.Served, error) { asked++; return slices.Clone(answer), fault }}}
+	s := &servedMounts{dir: dir, proc: proc, every: time.Hour, mounter: fakeMounter{served: func() ([]mount.Served, error) { asked++; return slices.Clone(answer), fault }}}
 	list := func(wantAsked int) []mount.Served {
 		t.Helper()
 		got, err := s.list(t.Context())
@@ -262,6 +262,32 @@ func TestServedMounts(t *testing.T) {
 		t.Errorf("its process is gone: %+v", got)
 	}
 	list(2)
+	// It is unmounted, and what it had not uploaded is kept until somebody looked at it.
+	if err := os.Mkdir(filepath.Join(dir, "lost"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "mounts", "a"), filepath.Join(dir, "lost", "a-1")); err != nil {
+		t.Fatal(err)
+	}
+	answer = []mount.Served{{Target: "/t", PID: 7, Lost: true, Pending: 1}}
+	if got := list(3); len(got) != 1 || !got[0].Lost {
+		t.Errorf("what was lost: %+v", got)
+	}
+	restarted := *s
+	restarted.seen, restarted.known = "", nil
+	s = &restarted
+	if got := list(4); len(got) != 1 || !got[0].Lost {
+		t.Errorf("an agent that begins is told of %+v", got)
+	}
+	if err := os.Remove(filepath.Join(dir, "lost", "a-1")); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(4); len(got) != 0 {
+		t.Errorf("somebody removed it, and it is still told: %+v", got)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "mounts", "b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	fault = errors.New("no answer")
 	s.every = 0
 	if _, err := s.list(t.Context()); !errors.Is(err, fault) {

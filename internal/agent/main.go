@@ -27,13 +27,15 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 3 && args[0] == lookForPath {
 		return lookFor(args[1], args[2], stderr)
 	}
-	o := options{log: slog.New(slog.NewJSONHandler(stderr, nil)), pace: defaultPace()}
+	if len(args) == 4 && args[0] == lookAtMachine {
+		return lookAt(args[1], args[2], args[3], stdout, stderr)
+	}
+	o := options{log: slog.New(slog.NewJSONHandler(stderr, nil)), pace: defaultPace(), state: mount.DefaultDir}
 	f := flag.NewFlagSet("node-agent", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.node, "node", os.Getenv("NODE_NAME"), "`name` of this node")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig `file`; none when running in a pod")
 	f.StringVar(&o.machine, "machine", "/proc/1", "`directory` in /proc of a process of the machine itself")
-	f.StringVar(&o.state, "state-dir", "/var/lib/pai-storage", "`directory` for programs and mounts, the same on the machine and here")
 	f.StringVar(&o.flex, "flexvolume-dir", "/usr/libexec/kubernetes/kubelet-plugins/volume/exec", "the kubelet's `directory` of FlexVolume drivers, the same on the machine and here")
 	f.BoolVar(&o.replace, "replace-flexvolume-drivers", false, "put this project's FlexVolume drivers in the place of others of the same names")
 	f.StringVar(&o.kubelet, "kubelet-dir", "/var/lib/kubelet", "the kubelet's `directory`")
@@ -62,10 +64,11 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type options struct {
-	node, kubeconfig, machine, state, flex, kubelet, local string
-	replace                                                bool
-	pace                                                   pace
-	log                                                    *slog.Logger
+	node, kubeconfig, machine, flex, kubelet, local string
+	state                                           string // for programs and mounts, the same on the machine and here; what mounts knows no other
+	replace                                         bool
+	pace                                            pace
+	log                                             *slog.Logger
 }
 
 func (o options) serve(ctx context.Context) error {
@@ -97,9 +100,10 @@ func (o options) wire(client kubernetes.Interface, from string) *agent {
 	root := filepath.Join(o.machine, "root")
 	mounter := &mount.Host{Program: filepath.Join(from, mountProgram), Root: o.machine, There: filepath.Join(o.state, "bin", mountProgram)}
 	registry := filepath.Join(o.kubelet, "plugins_registry")
+	m := &machine{root: root, proc: "/proc", flex: o.flex}
 	a := &agent{
 		node: o.node, client: client, log: o.log, every: 10 * time.Second, vitals: newVitals(),
-		machine: &machine{root: root, proc: "/proc", flex: o.flex},
+		machine: m, lookout: &lookout{machine: m, deadline: factsDeadline},
 		csi:     &csiNode{client: client, node: o.node, dir: registry, every: o.pace.period},
 		install: func() map[string]error { return o.install(from) },
 		drivers: &drivers{
@@ -117,7 +121,7 @@ func (o options) wire(client kubernetes.Interface, from string) *agent {
 			},
 			settle: 2 * time.Minute,
 		},
-		served: &servedMounts{mounter: mounter, dir: filepath.Join(o.state, "mounts"), proc: "/proc", every: time.Minute},
+		served: &servedMounts{mounter: mounter, dir: o.state, proc: "/proc", every: time.Minute},
 	}
 	l := looker{mounter: mounter, facts: a.board.getFacts, path: pathOn(root)}
 	a.checker = newChecker(o.pace, l.look)

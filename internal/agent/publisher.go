@@ -60,17 +60,19 @@ func (p *publisher) touch() {
 	}
 }
 
-// earlier are the results of the report that an agent before this one wrote; none when it cannot be read.
-func (p *publisher) earlier(ctx context.Context) map[string]storagecheck.Result {
+// earlier is the report that an agent before this one wrote; one of an unknown machine, without results, when it cannot be read.
+func (p *publisher) earlier(ctx context.Context) storagecheck.Report {
+	nothing := storagecheck.Facts{Helpers: map[string]bool{}, Modules: map[string]string{}, Flex: []string{}, CSI: []string{}, Unknown: true}
+	none := storagecheck.Report{Facts: nothing}
 	m, err := p.client.CoreV1().ConfigMaps(storagecheck.ReportNamespace).Get(ctx, p.node, metav1.GetOptions{})
 	if err != nil {
-		return nil
+		return none
 	}
 	var r storagecheck.Report
 	if json.Unmarshal([]byte(m.Data[storagecheck.ReportKey]), &r) != nil {
-		return nil
+		return none
 	}
-	return r.Results
+	return r
 }
 
 // run publishes until ctx ends.
@@ -172,6 +174,9 @@ func (p *publisher) label(ctx context.Context, f storagecheck.Facts) error {
 		return fmt.Errorf("read node %s: %w", p.node, err)
 	}
 	p.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}
+	if f.Unknown {
+		return nil // the labels of before are better than none
+	}
 	patch := labelPatch(node.Labels, node.Annotations, canMount(f))
 	if patch == nil {
 		return nil
@@ -185,7 +190,7 @@ func (p *publisher) label(ctx context.Context, f storagecheck.Facts) error {
 
 // write writes the report, without reading what is there: nobody else writes it. It goes with its node.
 func (p *publisher) write(ctx context.Context, r storagecheck.Report) error {
-	text, err := json.Marshal(r)
+	text, err := fit(r, mostReport)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -241,11 +246,10 @@ type board struct {
 	faults map[string]string // by what was tried
 }
 
-func (b *board) setFacts(f storagecheck.Facts) (before storagecheck.Facts) {
+func (b *board) setFacts(f storagecheck.Facts) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before, b.facts = b.facts, f
-	return before
+	b.facts = f
 }
 
 func (b *board) getFacts() storagecheck.Facts {

@@ -17,7 +17,7 @@ import (
 // than before, when a process of one is gone, and once in a while.
 type servedMounts struct {
 	mounter mount.Mounter
-	dir     string // where the engine keeps a directory for each of them
+	dir     string // the engine's, with a directory for each of them, and for each that ended before everything was uploaded
 	proc    string
 	every   time.Duration
 
@@ -26,21 +26,24 @@ type servedMounts struct {
 	asked time.Time
 }
 
-// mostFiles is how many names of files that are not uploaded a report has.
-const mostFiles = 5
-
 // list says how the mounts are.
 func (s *servedMounts) list(ctx context.Context) ([]mount.Served, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
 	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
+	for _, place := range []string{"mounts", "lost"} {
+		entries, err := os.ReadDir(filepath.Join(s.dir, place))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, e := range entries {
+			names = append(names, place+"/"+e.Name())
+		}
 	}
 	seen := strings.Join(names, "\n")
-	if seen == s.seen && !s.died() && (len(entries) == 0 || time.Since(s.asked) < s.every) {
+	switch {
+	case len(names) == 0:
+		s.seen, s.known = "", nil
+		return nil, nil
+	case seen == s.seen && !s.died() && time.Since(s.asked) < s.every:
 		return s.known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -49,11 +52,7 @@ func (s *servedMounts) list(ctx context.Context) ([]mount.Served, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range known {
-		if files := known[i].Files; len(files) > mostFiles {
-			known[i].Files = files[:mostFiles]
-		}
-	}
+	clipMounts(known)
 	s.seen, s.known, s.asked = seen, known, time.Now()
 	return known, nil
 }

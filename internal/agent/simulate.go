@@ -22,7 +22,7 @@ func Simulate(ctx context.Context, client kubernetes.Interface, node string, fac
 	})
 	checks.changed = reports.touch
 	checks.random, reports.random = rand.Float64, rand.Float64
-	checks.remember(reports.earlier(ctx))
+	checks.remember(reports.earlier(ctx).Results)
 	go checks.run(ctx)
 	go reports.run(ctx)
 	return watchOrders(ctx, client, node, log, checks.set)

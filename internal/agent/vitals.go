@@ -56,11 +56,20 @@ func (v *vitals) follow(c *checker, p *publisher, b *board) {
 	gauge("dead_mounts", "Object store mounts whose process is gone.", func() float64 {
 		dead := 0
 		for _, m := range b.getMounts() {
-			if !m.Alive {
+			if !m.Alive && !m.Lost {
 				dead++
 			}
 		}
 		return float64(dead)
+	})
+	gauge("lost_mounts", "Object store mounts that ended, and whose files were not all uploaded.", func() float64 {
+		lost := 0
+		for _, m := range b.getMounts() {
+			if m.Lost {
+				lost++
+			}
+		}
+		return float64(lost)
 	})
 	counter := func(name, help string, value func() float64) {
 		v.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "pai_node_agent_" + name, Help: help}, value))

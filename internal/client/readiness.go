@@ -15,7 +15,7 @@ type Cell struct {
 	Storage        string        `json:"storage"`
 	State          pai.CellState `json:"state"`
 	Finding        *Finding      `json:"finding,omitempty"` // why it failed
-	Note           string        `json:"note,omitempty"`    // why it is unchecked
+	Note           string        `json:"note,omitempty"`    // why it is unchecked, or what the check of one that is ok could not do
 	At             *time.Time    `json:"at,omitempty"`      // when the worker looked; nil when it has not
 	LatencySeconds float64       `json:"latencySeconds"`
 	FreeBytes      int64         `json:"freeBytes"` // -1 when not known

@@ -130,6 +130,8 @@ var (
 		"End the tasks on that worker that use it, so that it is mounted anew. Files that were not uploaded are kept on the worker.", admin)
 	uploadsFail = entry("STO-315", "uploads fail", "A mount of an object store on the worker holds files that the store does not take. They wait on the worker's disk, and are tried again and again.",
 		"Mend what the store says. Do not switch the worker off before they are uploaded.", admin)
+	filesLost = entry("STO-316", "files were not uploaded", "A mount of an object store on the worker ended with files that it had not uploaded. Tasks and other mounts are well; the files are kept on the worker.",
+		"Look at them on the worker below /var/lib/pai-storage/lost, copy what is needed into the storage, and remove the directory.", admin)
 )
 
 // The catalogue: folders and permissions.

@@ -192,6 +192,10 @@ var signs = []sign{
 	on(`(?i)unknown filesystem type '?"?([a-z0-9]+)|No such device|not supported by kernel`, nil, func(s Storage, node string, m []string) pai.Finding {
 		return cannot(kernelModule, s, node, "run on "+node+": modprobe "+module(s), "its kernel has no %s", module(s))
 	}),
+	on(`nodePublishSecretRef alone`, nil, func(s Storage, _ string, _ []string) pai.Finding {
+		return secretMissing.finding("volume "+s.Volume, "declare the volume anew, with its Secret in nodeStageSecretRef",
+			"%s cannot be mounted: its volume names a Secret in nodePublishSecretRef alone, and the driver takes that in nodeStageSecretRef", describe(s))
+	}),
 	on(`(?i)Cannot get secret of type|secret.*type.*(?:mismatch|does not match)`, nil, func(s Storage, node string, _ []string) pai.Finding {
 		return secretType.finding("secret "+s.Secret, "create it anew with the type "+driver(s), "%s cannot be mounted: its Secret %s has not the type %s", describe(s), s.Secret, driver(s))
 	}),
@@ -304,6 +308,10 @@ func helper(s Storage, node string, m []string) pai.Finding {
 
 func lacksKey(s Storage, node string, m []string) pai.Finding {
 	key := strings.Join(m[1:], "")
+	if s.Secret == "" {
+		return secretMissing.finding("volume "+s.Volume, "declare the volume anew, with a Secret",
+			"%s cannot be mounted: its volume names no Secret, which has to have the key %s", describe(s), key)
+	}
 	return secretKey.finding("secret "+s.Secret, "add the key "+key+" to it", "%s cannot be mounted: its Secret %s lacks the key %s", describe(s), s.Secret, key)
 }
 

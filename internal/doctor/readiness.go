@@ -16,8 +16,11 @@ type Check struct {
 	// Dead: the process that serves the mount of an object store is gone.
 	Dead    bool
 	Pending int      // files that it had not uploaded
-	Files   []string // some of them
+	Files   []string // some of them, for administrators alone: their names are those of other users' files
 }
+
+// officialNFS is the CSI driver that brings a mount.nfs of its own.
+const officialNFS = "nfs.csi.k8s.io"
 
 // Equipment is what a worker has to mount with, as its agent found it.
 type Equipment struct {
@@ -34,7 +37,11 @@ func Lacks(node string, e Equipment) []pai.Finding {
 	add := func(entry *Entry, fix, format string, args ...any) {
 		out = append(out, entry.finding("node "+node, fix, "node %s %s", node, fmt.Sprintf(format, args...)))
 	}
-	if !e.Helpers["mount.nfs"] {
+	switch {
+	case e.Helpers["mount.nfs"]:
+	case slices.Contains(e.CSI, officialNFS):
+		add(helperNFS, "paictl node prepare "+node, "cannot mount nfs storages but those of %s: mount.nfs is missing", officialNFS)
+	default:
 		add(helperNFS, "paictl node prepare "+node, "cannot mount nfs storages: mount.nfs is missing")
 	}
 	for _, x := range []struct{ module, kinds string }{{"nfs", "nfs"}, {"cifs", "samba and azureFile"}} {
@@ -62,7 +69,7 @@ func (e Equipment) lacks(t pai.StorageType) []string {
 	}
 	switch t {
 	case pai.StorageNFS:
-		need(e.Helpers["mount.nfs"], "mount.nfs is missing")
+		need(e.Helpers["mount.nfs"] || slices.Contains(e.CSI, officialNFS), "mount.nfs is missing")
 		need(e.Modules["nfs"] != "absent", "its kernel has no nfs")
 	case pai.StorageSamba:
 		need(e.Modules["cifs"] != "absent", "its kernel has no cifs")
@@ -91,17 +98,25 @@ func Silent(node string, since time.Time) pai.Finding {
 	return f
 }
 
-// DeadMount is about the mount of an object store whose process is gone.
+// DeadMount is about the mount of an object store whose process is gone, for administrators.
 func DeadMount(node, source string, x Check) pai.Finding {
-	f := mountDead.finding("node "+node, mountDeadFix(node, x), "the process that serves %s on node %s is gone%s", source, node, unsaved(x))
+	f := mountDead.finding("node "+node, mountDeadFix(node, x), "the process that serves %s on node %s is gone%s", source, node, unsaved(x)+named(x))
 	f.Since = x.At
 	return f
 }
 
-// UploadsFail is about the mount of an object store that serves, and cannot upload what was written.
+// LostFiles is about what a mount of an object store that is no more had not uploaded, for administrators. No task has anything of it.
+func LostFiles(node, source string, x Check) pai.Finding {
+	fix := "on node " + node + ", see /var/lib/pai-storage/bin/pai-mount list; copy what is needed from /var/lib/pai-storage/lost, and remove its directory there"
+	f := filesLost.finding("node "+node, fix, "a mount of %s on node %s ended%s", source, node, unsaved(x)+named(x))
+	f.Since = x.At
+	return f
+}
+
+// UploadsFail is about the mount of an object store that serves, and cannot upload what was written, for administrators.
 func UploadsFail(node, source string, x Check) pai.Finding {
 	f := uploadsFail.finding("node "+node, "mend what the store says; the files are tried again and again, and node "+node+" should not be switched off before",
-		"%s on node %s does not take what was written%s", source, node, unsaved(x))
+		"%s on node %s does not take what was written%s", source, node, unsaved(x)+named(x))
 	f.Since, f.Evidence = x.At, x.Message
 	return f
 }
@@ -114,6 +129,7 @@ func mountDeadFix(node string, x Check) string {
 	return fix
 }
 
+// unsaved is how much was not uploaded, in words that everybody may see.
 func unsaved(x Check) string {
 	if x.Pending == 0 {
 		return ""
@@ -122,11 +138,15 @@ func unsaved(x Check) string {
 	if x.Pending == 1 {
 		files = "file was"
 	}
-	text := fmt.Sprintf("; %d %s not uploaded", x.Pending, files)
-	if len(x.Files) > 0 {
-		text += ": " + few(x.Files)
+	return fmt.Sprintf("; %d %s not uploaded", x.Pending, files)
+}
+
+// named are some of the files that were not uploaded, for administrators.
+func named(x Check) string {
+	if x.Pending == 0 || len(x.Files) == 0 {
+		return ""
 	}
-	return text
+	return ": " + few(x.Files)
 }
 
 // Cell is why a worker cannot use a storage.

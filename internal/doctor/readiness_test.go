@@ -24,6 +24,7 @@ func TestLacks(t *testing.T) {
 	}{
 		{"nothing", func(*doctor.Equipment) {}, "", ""},
 		{"mount.nfs", func(e *doctor.Equipment) { e.Helpers = nil }, "STO-201", "node worker1 cannot mount nfs storages: mount.nfs is missing"},
+		{"mount.nfs, which a driver brings", func(e *doctor.Equipment) { e.Helpers, e.CSI = nil, []string{"nfs.csi.k8s.io"} }, "STO-201", "nfs storages but those of nfs.csi.k8s.io"},
 		{"nfs", func(e *doctor.Equipment) { e.Modules["nfs"] = "absent" }, "STO-207", "its kernel has no nfs"},
 		{"cifs", func(e *doctor.Equipment) { e.Modules["cifs"] = "absent" }, "STO-207", "samba and azureFile"},
 		{"FUSE", func(e *doctor.Equipment) { e.FUSE = false }, "STO-210", "azureBlob and s3"},
@@ -132,7 +133,7 @@ func TestChecksOfWorkers(t *testing.T) {
 	if found[0].Evidence != denied.Message || !found[0].Since.Equal(denied.At) || len(found[0].Tasks) != 1 {
 		t.Errorf("got %+v", found[0])
 	}
-	for pending, want := range map[int]string{0: "is gone", 1: "; 1 file was not uploaded: a; b", 2: "; 2 files were not uploaded: a; b"} {
+	for pending, want := range map[int]string{0: "is gone", 1: "; 1 file was not uploaded", 2: "; 2 files were not uploaded"} {
 		dead.Pending = pending
 		if found := doctor.Diagnose(with("worker2", dead, runs)); len(found) != 1 || !strings.HasSuffix(found[0].Message, want) {
 			t.Errorf("%d: got %+v", pending, found)
@@ -151,6 +152,15 @@ func TestSilentAgents(t *testing.T) {
 func TestCells(t *testing.T) {
 	f := doctor.Cell(smb, "worker2", " mount -o password=CANARY: Permission denied\n", now)
 	if f.Code != "STO-308" || strings.Contains(f.Evidence, "CANARY") || !f.Since.Equal(now) {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// TestVolumesWithoutSecret: what a volume names no Secret for cannot be put into one.
+func TestVolumesWithoutSecret(t *testing.T) {
+	without := smb
+	without.Secret = ""
+	if f := doctor.Cell(without, "worker2", "the Secret lacks the key username", now); f.Code != "STO-501" || f.Object != "volume "+smb.Volume {
 		t.Errorf("got %+v", f)
 	}
 }

@@ -173,7 +173,7 @@ func (c *Cluster) nodeFacts() []doctor.Node {
 		if d, ok := c.drivers.get(n.name); ok {
 			n.fact.Drivers, n.fact.DriversSaid = d.names, true
 		}
-		if r := c.reported(n.name); !r.at.IsZero() {
+		if r := c.reported(n.name); !r.at.IsZero() && !r.facts.Unknown {
 			has := facts(r)
 			n.fact.Has = &has
 		}

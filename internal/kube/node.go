@@ -45,8 +45,9 @@ func slimNode(obj any) (any, error) {
 // node is what we keep of a worker.
 type node struct {
 	name     string
-	ready    bool // and takes tasks
-	worker   bool // by its label
+	host     string // its label kubernetes.io/hostname, which volumes go by; mostly the same as its name
+	ready    bool   // and takes tasks
+	worker   bool   // by its label
 	created  time.Time
 	capacity pai.Quantity
 	fact     doctor.Node
@@ -57,7 +58,8 @@ func parseNode(obj any) (node, error) {
 	if !ok {
 		return node{}, fmt.Errorf("expected a Node, got %T", obj)
 	}
-	out := node{name: n.Name, worker: n.Labels["pai-worker"] == "true", created: n.CreationTimestamp.Time, capacity: quantityOf(n.Status.Allocatable)}
+	out := node{name: n.Name, host: cmp.Or(n.Labels[corev1.LabelHostname], n.Name), worker: n.Labels["pai-worker"] == "true"}
+	out.created, out.capacity = n.CreationTimestamp.Time, quantityOf(n.Status.Allocatable)
 	out.fact = doctor.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Capacity: out.capacity, Reason: "it has not reported yet"}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {

@@ -225,9 +225,14 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 		return o, false, nil
 	}
 	r := v.recipe
-	o = storagecheck.Order{Storage: string(name), Type: string(v.kind), Driver: r.driver, Flex: r.flex, Nodes: r.nodes, Fault: r.fault}
+	o = storagecheck.Order{Storage: string(name), Type: string(v.kind), Driver: r.driver, Flex: r.flex, Fault: r.fault}
+	o.Nodes = c.nodesCalled(r.nodes)
 	if !r.create {
 		o.Path = r.path
+	}
+	if r.unmounted != "" {
+		o.Unmounted, o.OwnFault = r.unmounted, r.ownFault
+		return o, true, nil
 	}
 	if r.mount == nil || r.fault != "" {
 		if driver := r.driver + r.flex; driver != "" && r.fault == "" {
@@ -239,6 +244,13 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 		o.Mount = r.mount
 		if o.Secret, err = mounting.Secret(r.driver, *r.mount, nil); err != nil {
 			o.Mount, o.Fault, err = nil, err.Error(), nil
+			if r.publishOnly {
+				o.Fault = "the volume names a Secret in nodePublishSecretRef alone: " + o.Fault
+			}
+			if v.csi && mounting.Official(r.driver) {
+				o.Unmounted = "the volume names no Secret: " + r.driver + " has to know what to mount it with, and the check does not; only the driver is looked for"
+				o.OwnFault, o.Fault = o.Fault, ""
+			}
 		}
 		return o, true, nil
 	}
@@ -247,6 +259,43 @@ func (c *Cluster) orderFor(ctx context.Context, name pai.StorageName) (o storage
 		return o, true, nil
 	}
 	return o, true, c.addSecret(ctx, &o, v)
+}
+
+// nodesCalled are the names of the workers that have these host names.
+func (c *Cluster) nodesCalled(hosts []string) []string {
+	if len(hosts) == 0 {
+		return nil
+	}
+	var names []string
+	nodes := c.nodes.all()
+	for _, host := range hosts {
+		before := len(names)
+		for _, n := range nodes {
+			if n.host == host {
+				names = append(names, n.name)
+			}
+		}
+		switch _, other := c.nodes.get(host); {
+		case len(names) > before:
+		case other: // a worker of that name, which is called otherwise
+			names = append(names, corev1.LabelHostname+"="+host) // none has such a name: the list of workers is not empty, which would be all
+		default:
+			names = append(names, host) // it is not there yet
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// hostsOf are the host names of workers, by which volumes name them.
+func (c *Cluster) hostsOf(names []string) []string {
+	hosts := slices.Clone(names)
+	for i, name := range names {
+		if n, ok := c.nodes.get(name); ok {
+			hosts[i] = n.host
+		}
+	}
+	return hosts
 }
 
 // addSecret puts what a storage is mounted with into its order.

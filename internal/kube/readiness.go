@@ -106,7 +106,7 @@ func (c *Cluster) row(n node, columns []column, q pai.ReadinessQuery, now time.T
 		if len(rest) > 0 && rest[0].storage == s.handle {
 			found = &rest[0]
 		}
-		state, ok := s.state(n.name, quiet, found)
+		state, ok := s.state(n.name, quiet, &r, found)
 		if !ok || (q.State != "" && state != q.State) {
 			continue
 		}
@@ -122,7 +122,7 @@ func (c *Cluster) row(n node, columns []column, q pai.ReadinessQuery, now time.T
 // missing is what a worker lacks, whatever storages there are.
 func missing(n node, r report, now time.Time) []pai.Finding {
 	var out []pai.Finding
-	if !r.at.IsZero() {
+	if !r.at.IsZero() && !r.facts.Unknown {
 		out = doctor.Lacks(n.name, facts(r))
 	}
 	if silent(&n, &r, now) && n.fact.Ready {
@@ -130,6 +130,8 @@ func missing(n node, r report, now time.Time) []pai.Finding {
 	}
 	for _, m := range r.mounts {
 		switch {
+		case m.Lost:
+			out = append(out, doctor.LostFiles(n.name, m.Volume.Source, doctor.Check{Pending: m.Pending, Files: m.Files, At: r.at}))
 		case m.Alive && m.Fault != "" && m.Pending > 0:
 			out = append(out, doctor.UploadsFail(n.name, m.Volume.Source, doctor.Check{Message: m.Fault, Pending: m.Pending, Files: m.Files, At: r.at}))
 		case !m.Alive:
@@ -153,7 +155,7 @@ func (c *Cluster) StorageHealth(ctx context.Context, name pai.StorageName) (pai.
 	for _, n := range c.workers() {
 		r := c.reported(n.name)
 		found := r.result(s.handle)
-		if state, ok := s.state(n.name, !n.fact.Ready || silent(&n, &r, now), found); ok {
+		if state, ok := s.state(n.name, !n.fact.Ready || silent(&n, &r, now), &r, found); ok {
 			out.Cells = append(out.Cells, c.cell(n.name, &s, state, found))
 		}
 	}
@@ -177,7 +179,7 @@ func silent(n *node, r *report, now time.Time) bool {
 
 // state is that of the storage on one worker, of which nobody speaks any more when it is quiet; not ok for storages that other workers alone
 // can use.
-func (s *column) state(node string, quiet bool, found *checkResult) (state pai.CellState, ok bool) {
+func (s *column) state(node string, quiet bool, r *report, found *checkResult) (state pai.CellState, ok bool) {
 	switch {
 	case len(s.scope.Nodes) > 0 && !slices.Contains(s.scope.Nodes, node):
 		return "", false
@@ -185,6 +187,10 @@ func (s *column) state(node string, quiet bool, found *checkResult) (state pai.C
 		return pai.CellStale, true
 	case found == nil || found.version != s.version:
 		return pai.CellPending, true
+	case r.overdue(found): // its worker speaks, and does not get to it
+		return pai.CellStale, true
+	case found.unchecked:
+		return pai.CellUnchecked, true
 	case found.ok && s.scope.Unmounted != "":
 		return pai.CellUnchecked, true
 	case found.ok:
@@ -202,11 +208,27 @@ func (c *Cluster) cell(node string, s *column, state pai.CellState, x *checkResu
 	out.At, out.Latency, out.Free, out.Size = time.UnixMilli(x.at), time.Duration(x.latency)*time.Millisecond, x.free, x.size
 	if state == pai.CellUnchecked {
 		out.Note = s.scope.Unmounted
+		if x.unchecked {
+			out.Note = x.message.Value()
+		}
+	}
+	if state == pai.CellOK && x.writeDenied && !c.personal(s.name) {
+		out.Note = readableOnly
 	}
 	if state == pai.CellFailed {
 		out.Finding = c.verdicts.verdict(said{s.handle, x.message}, s.facts, s.made, node, out.At)
 	}
 	return out
+}
+
+// readableOnly is said of a storage that nothing declares to be read-only, and into which a worker's root may not write: who may write there,
+// such as users in folders of their own, cannot be seen from the worker.
+const readableOnly = "readable; the check may not write"
+
+// personal tells whether each user has a folder of a storage: nobody else needs to write beside them, least of all a worker's root.
+func (c *Cluster) personal(name pai.StorageName) bool {
+	cl, ok := c.claims.get(string(name))
+	return ok && !cl.share
 }
 
 // facts are what the doctor wants to know of a worker's report.

@@ -17,6 +17,7 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/doctor"
+	"github.com/pai-storage/pai-storage/internal/kube/specs"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
 	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
@@ -160,6 +161,104 @@ func TestOrders(t *testing.T) {
 	orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == 0 })
 }
 
+// TestOfficialDrivers: what an official driver mounts without a Secret cannot be checked, which is no fault of it.
+func TestOfficialDrivers(t *testing.T) {
+	type attributes = map[string]string
+	secret := &corev1.SecretReference{Name: "keys", Namespace: "default"}
+	keys := original("default", "keys", map[string]string{"azurestorageaccountname": "acme", "azurestorageaccountkey": "CANARY"})
+	objects := []runtime.Object{keys}
+	var names []string
+	cases := map[string]struct {
+		source         corev1.CSIPersistentVolumeSource
+		unmounted, own string // parts of them; "" when it is mounted
+	}{
+		"file":         {corev1.CSIPersistentVolumeSource{Driver: "file.csi.azure.com", VolumeHandle: "rg#acme#share", VolumeAttributes: attributes{"shareName": "aksshare"}}, "names no Secret", "the Secret lacks the key"},
+		"file-secret":  {corev1.CSIPersistentVolumeSource{Driver: "file.csi.azure.com", NodeStageSecretRef: secret, VolumeAttributes: attributes{"shareName": "aksshare"}}, "", ""},
+		"file-nfs":     {corev1.CSIPersistentVolumeSource{Driver: "file.csi.azure.com", VolumeAttributes: attributes{"shareName": "aksshare", "protocol": "nfs"}}, "may know how", "protocol:"},
+		"blob-msi":     {corev1.CSIPersistentVolumeSource{Driver: "blob.csi.azure.com", NodeStageSecretRef: secret, VolumeAttributes: attributes{"containerName": "images", "AzureStorageAuthType": "MSI"}}, "identity", ""},
+		"blob-key":     {corev1.CSIPersistentVolumeSource{Driver: "blob.csi.azure.com", NodeStageSecretRef: secret, VolumeAttributes: attributes{"containerName": "images", "AzureStorageAuthType": "key"}}, "", ""},
+		"smb-guest":    {corev1.CSIPersistentVolumeSource{Driver: "smb.csi.k8s.io", VolumeAttributes: attributes{"source": "//10.0.0.1/share"}}, "names no Secret", ""},
+		"official-nfs": {corev1.CSIPersistentVolumeSource{Driver: "nfs.csi.k8s.io", VolumeAttributes: attributes{"server": "10.0.0.1", "share": "/data"}}, "", ""},
+	}
+	for name, c := range cases {
+		both := smbStorage(name, "", "")
+		both[0].(*corev1.PersistentVolume).Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{CSI: &c.source}
+		objects, names = append(objects, both...), append(names, name)
+	}
+	client := kubefake.New(append(objects, holding(names...))...)
+	c, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	got, _ := orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == len(cases) })
+	for name, want := range cases {
+		o := got[name]
+		if o.Fault != "" || (o.Mount == nil) != (want.unmounted != "") || (o.Unmounted == "") != (want.unmounted == "") ||
+			!strings.Contains(o.Unmounted, want.unmounted) || !strings.Contains(o.OwnFault, want.own) {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
+// TestSecretOfStaging: our driver mounts with the Secret of staging, whatever else the volume names.
+func TestSecretOfStaging(t *testing.T) {
+	secret := &corev1.SecretReference{Name: "smb", Namespace: "default"}
+	objects := []runtime.Object{holding("publish", "both"), original("default", "smb", map[string]string{"username": "u", "password": "CANARY"})}
+	for name, stage := range map[string]*corev1.SecretReference{"publish": nil, "both": secret} {
+		both := smbStorage(name, "", "")
+		both[0].(*corev1.PersistentVolume).Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "csi.pai.storage",
+			VolumeHandle: name, VolumeAttributes: map[string]string{"type": "samba", "address": "//10.0.0.1/share"}, NodePublishSecretRef: secret, NodeStageSecretRef: stage}}
+		objects = append(objects, both...)
+	}
+	client := kubefake.New(objects...)
+	c, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	got, _ := orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == 2 })
+	if o := got["both"]; o.Fault != "" || o.Secret["password"] != "CANARY" {
+		t.Errorf("%+v", o)
+	}
+	o := got["publish"]
+	if o.Mount != nil || len(o.Secret) > 0 || !strings.Contains(o.Fault, "nodePublishSecretRef alone") {
+		t.Errorf("%+v", o)
+	}
+	f := doctor.Cell(c.storageFacts(specs.KeptMount{Storage: "publish"}), "one", o.Fault, time.Now())
+	if f.Code != "STO-501" || f.Object != "volume publish-pv" || !strings.Contains(f.Fix, "nodeStageSecretRef") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestHostNames: volumes name workers by their host names, which may be other ones than those of their nodes.
+func TestHostNames(t *testing.T) {
+	named := func(name, host string) *corev1.Node {
+		n := worker(name, corev1.ConditionTrue)
+		n.Labels = map[string]string{corev1.LabelHostname: host}
+		return n
+	}
+	objects := []runtime.Object{holding("disk", "wrong", "later"), named("ip-1.internal", "ip-1"), named("ip-2.internal", "ip-2")}
+	for name, host := range map[string]string{"disk": "ip-1", "wrong": "ip-2.internal", "later": "ip-3"} {
+		objects = append(objects, localStorage(name, host)...)
+	}
+	client := kubefake.New(objects...)
+	c, err := New(client, Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	got, _ := orders(t, client, func(all map[string]storagecheck.Order) bool { return len(all) == 3 })
+	for name, want := range map[string]string{"disk": "ip-1.internal", "wrong": "kubernetes.io/hostname=ip-2.internal", "later": "ip-3"} {
+		if nodes := got[name].Nodes; !slices.Equal(nodes, []string{want}) {
+			t.Errorf("%s is for %v, want %s", name, nodes, want)
+		}
+	}
+	if hosts := c.hostsOf([]string{"ip-2.internal", "ip-3"}); !slices.Equal(hosts, []string{"ip-2", "ip-3"}) {
+		t.Errorf("a declaration has %v", hosts)
+	}
+}
+
 // reportOf is what a worker's agent says.
 func reportOf(t *testing.T, node string, at time.Time, results map[string]storagecheck.Result) *corev1.ConfigMap {
 	t.Helper()
@@ -195,9 +294,14 @@ func TestReadiness(t *testing.T) {
 	ok := storagecheck.Result{OK: true, Time: now, Latency: time.Second, Free: 5, Size: 9, Order: "7"}
 	outdated, failed := ok, storagecheck.Result{Message: "mount error(13): Permission denied", Time: now, Free: -1, Size: -1, Order: "7"}
 	outdated.Order = "6"
+	overdue, refused := ok, storagecheck.Result{Unchecked: true, Message: "too many checks hang", Time: now, Free: -1, Size: -1, Order: "7"}
+	overdue.Time = now.Add(-time.Hour)
+	overdueFailed := failed
+	overdueFailed.Time = overdue.Time
 	late := now.Add(-13 * time.Minute)
 	for node, results := range map[string]map[string]storagecheck.Result{
 		"well": {"home": ok, "disk": ok, "gone": ok, "foreign": ok}, "fails": {"home": failed, "foreign": failed}, "behind": {"home": outdated}, "busy": {}, "late": {"home": failed}, "dead": {"home": ok}, "new": nil, "mute": nil,
+		"overdue": {"home": overdue}, "overdue and failed": {"home": overdueFailed}, "full": {"home": refused},
 	} {
 		w := worker(node, corev1.ConditionTrue)
 		w.CreationTimestamp = metav1.NewTime(late)
@@ -217,7 +321,7 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 	want := map[string]pai.CellState{"well": pai.CellOK, "fails": pai.CellFailed, "behind": pai.CellPending, "busy": pai.CellPending, "late": pai.CellStale,
-		"dead": pai.CellStale, "new": pai.CellPending, "mute": pai.CellStale}
+		"dead": pai.CellStale, "new": pai.CellPending, "mute": pai.CellStale, "overdue": pai.CellStale, "overdue and failed": pai.CellStale, "full": pai.CellUnchecked}
 	health, err := c.StorageHealth(t.Context(), "home")
 	if err != nil || len(health.Cells) != len(want) {
 		t.Fatalf("got %+v, %v", health, err)
@@ -229,11 +333,17 @@ func TestReadiness(t *testing.T) {
 		if f := cell.Finding; f != nil && (f.Code != "STO-308" || !strings.Contains(f.Message, "node fails cannot mount samba storage \"home\"") || f.Evidence != failed.Message) {
 			t.Errorf("finding %+v", f)
 		}
+		if (cell.Note == refused.Message) != (cell.State == pai.CellUnchecked) {
+			t.Errorf("%+v", cell)
+		}
 		if cell.Node == "well" && (cell.Free != 5 || cell.Latency != time.Second || cell.At.IsZero()) {
 			t.Errorf("%+v", cell)
 		}
 	}
-	if counts := (pai.CellCounts{OK: 1, Failed: 1, Pending: 3, Stale: 3}); health.Counts() != counts {
+	if broken := c.failures("home"); len(broken) != 1 || broken["fails"].Message == "" {
+		t.Errorf("it cannot be used on %v", broken)
+	}
+	if counts := (pai.CellCounts{OK: 1, Failed: 1, Pending: 3, Stale: 5, Unchecked: 1}); health.Counts() != counts {
 		t.Errorf("counts %+v", health.Counts())
 	}
 	if health, err = c.StorageHealth(t.Context(), "foreign"); err != nil || health.Counts().Unchecked != 1 || health.Counts().Failed != 1 {
@@ -251,8 +361,8 @@ func TestReadiness(t *testing.T) {
 		pai.ReadinessQuery
 		nodes, cells int
 	}{
-		{pai.ReadinessQuery{}, 8, 11}, {pai.ReadinessQuery{Node: "well"}, 1, 3}, {pai.ReadinessQuery{Storage: "disk"}, 8, 1}, {pai.ReadinessQuery{State: pai.CellFailed}, 8, 2},
-		{pai.ReadinessQuery{Summary: true}, 8, 0}, {pai.ReadinessQuery{Node: "nowhere"}, 0, 0},
+		{pai.ReadinessQuery{}, 11, 14}, {pai.ReadinessQuery{Node: "well"}, 1, 3}, {pai.ReadinessQuery{Storage: "disk"}, 11, 1}, {pai.ReadinessQuery{State: pai.CellFailed}, 11, 2},
+		{pai.ReadinessQuery{Summary: true}, 11, 0}, {pai.ReadinessQuery{Node: "nowhere"}, 0, 0},
 	} {
 		rows, err := c.Readiness(t.Context(), q.ReadinessQuery)
 		if err != nil {
@@ -322,15 +432,82 @@ func TestMountsThatNeedSomebody(t *testing.T) {
 		{Target: "/busy", Volume: mount.Volume{Source: "busy"}, Alive: true, Pending: 3},
 		{Target: "/past", Volume: mount.Volume{Source: "past"}, Alive: true, Fault: "the store was away"},
 		{Target: "/stuck", Volume: mount.Volume{Source: "stuck"}, Alive: true, Pending: 2, Files: []string{"a", "b"}, Fault: "403 Forbidden"},
-		{Target: "/dead", Volume: mount.Volume{Source: "dead"}, Pending: 1},
+		{Target: "/dead", Volume: mount.Volume{Source: "dead"}, Pending: 1, Files: []string{"d"}},
+		{Target: "/home", Volume: mount.Volume{Source: "home"}, Pending: 1, Files: []string{"l"}, Lost: true},
 	}}
 	n := node{name: "worker1", fact: doctor.Node{Ready: true}, created: now}
 	var said []string
 	for _, f := range missing(n, full, now) {
 		said = append(said, f.Code+" "+f.Message+" "+f.Evidence)
 	}
-	want := []string{"STO-315 stuck on node worker1 does not take what was written; 2 files were not uploaded: a; b 403 Forbidden", "STO-314 the process that serves dead on node worker1 is gone; 1 file was not uploaded "}
+	want := []string{"STO-315 stuck on node worker1 does not take what was written; 2 files were not uploaded: a; b 403 Forbidden", "STO-314 the process that serves dead on node worker1 is gone; 1 file was not uploaded: d ",
+		"STO-316 a mount of home on node worker1 ended; 1 file was not uploaded: l "}
 	if !slices.Equal(said, want) {
 		t.Errorf("got %q, want %q", said, want)
+	}
+}
+
+// TestReadableOnly: a storage into which workers may not write is not plainly ok, unless each user has a folder of it.
+func TestReadableOnly(t *testing.T) {
+	now := time.Now()
+	c, err := New(kubefake.New(), Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"home", "shared"} {
+		objects := smbStorage(name, "smb", "default")
+		if name == "home" {
+			objects[1].(*corev1.PersistentVolumeClaim).Labels = map[string]string{personalLabel: "false"}
+		}
+		c.volumes.put(objects[0])
+		c.claims.put(objects[1])
+		c.orders.put(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: "7"}})
+	}
+	denied := storagecheck.Result{OK: true, WriteDenied: true, Time: now, Order: "7"}
+	c.nodes.put(worker("one", corev1.ConditionTrue))
+	c.reports.put(reportOf(t, "one", now, map[string]storagecheck.Result{"home": denied, "shared": denied}))
+	for name, note := range map[pai.StorageName]string{"home": "", "shared": "readable; the check may not write"} {
+		health, err := c.StorageHealth(t.Context(), name)
+		if err != nil || len(health.Cells) != 1 || health.Cells[0].State != pai.CellOK || health.Cells[0].Note != note {
+			t.Errorf("%s: %+v, %v", name, health, err)
+		}
+	}
+}
+
+// TestLostFiles: what a mount that is no more left behind is nothing that a storage lacks, and nobody but administrators sees names of files.
+func TestLostFiles(t *testing.T) {
+	c, err := New(kubefake.New(), Options{JobsNamespace: "default", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := smbStorage("home", "smb", "default")
+	c.volumes.put(objects[0])
+	c.claims.put(objects[1])
+	say := func(mounts ...mount.Served) map[string]doctor.Check {
+		text, err := json.Marshal(storagecheck.Report{Node: "one", Time: time.Now(), Mounts: mounts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.reports.put(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: storagecheck.ReportNamespace, Name: "one"}, Data: map[string]string{storagecheck.ReportKey: string(text)}})
+		return c.failures("home")
+	}
+	live := mount.Served{Target: "/var/lib/kubelet/pods/1/volumes/flex/home-pv", Alive: true}
+	old := mount.Served{Target: "/var/lib/kubelet/pods/0/volumes/flex/home-pv", Pending: 1, Files: []string{"bob/resignation-letter.txt"}}
+	lost := old
+	lost.Lost = true
+	if failures := say(live, lost); len(failures) != 0 {
+		t.Errorf("got %+v", failures)
+	}
+	if x := say(live, old)["one"]; !x.Dead || x.Pending != 1 || len(x.Files) != 0 {
+		t.Errorf("got %+v", x)
+	}
+}
+
+// TestUnknownMachine: nothing is missed on a worker that its agent could not look at.
+func TestUnknownMachine(t *testing.T) {
+	now := time.Now()
+	n := node{name: "worker1", fact: doctor.Node{Ready: true}, created: now}
+	if found := missing(n, report{at: now, facts: storagecheck.Facts{Unknown: true}}, now); len(found) != 0 {
+		t.Errorf("got %+v", found)
 	}
 }

@@ -19,9 +19,14 @@ type recipe struct {
 	flex   string        // FlexVolume driver
 	path   string        // of hostPath and local volumes
 	create bool          // the path is made by the worker when it is not there
-	nodes  []string      // the only workers that it is for; nil for all
+	nodes  []string      // the only workers that it is for, by their host names; nil for all
 	fault  string        // why it cannot be mounted, whatever the worker
-	handle string        // by which the worker's directories know a CSI volume
+	// unmounted is why nothing is mounted for a check although an official driver may mount it for a pod; ownFault is what is wrong with it where
+	// the agent is that driver.
+	unmounted, ownFault string
+	// publishOnly: the volume of our driver names a Secret where that does not look.
+	publishOnly bool
+	handle      string // by which the worker's directories know a CSI volume
 }
 
 // checkable tells whether there is anything to look for.
@@ -55,8 +60,18 @@ func recipeOf(pv *corev1.PersistentVolume) recipe {
 		r.driver = s.CSI.Driver
 		sum := sha256.Sum256([]byte(s.CSI.VolumeHandle))
 		r.handle = hex.EncodeToString(sum[:])
-		if slices.Contains([]string{mounting.CSIDriver, mounting.AzureFileDriver, mounting.OfficialBlob, mounting.OfficialNFS, mounting.OfficialSMB}, r.driver) {
+		switch {
+		case r.driver == mounting.CSIDriver:
+			r.publishOnly = s.CSI.NodePublishSecretRef != nil && s.CSI.NodeStageSecretRef == nil
 			set(mounting.CSI(r.driver, s.CSI.VolumeAttributes, s.CSI.VolumeHandle, options, s.CSI.ReadOnly))
+		case mounting.Official(r.driver):
+			set(mounting.CSI(r.driver, s.CSI.VolumeAttributes, s.CSI.VolumeHandle, options, s.CSI.ReadOnly))
+			if r.fault != "" {
+				r.unmounted, r.ownFault, r.fault = r.driver+" may know how to mount it, and the check does not: "+r.fault, r.fault, ""
+			} else if mounting.ByIdentity(r.driver, s.CSI.VolumeAttributes) {
+				r.unmounted = r.driver + " mounts it with an identity, which the check does not have: only the driver is looked for"
+				r.ownFault = "the volume asks for an identity, and the node agent mounts with the key in a Secret"
+			}
 		}
 	case s.HostPath != nil:
 		r.path = s.HostPath.Path
@@ -67,7 +82,7 @@ func recipeOf(pv *corev1.PersistentVolume) recipe {
 	return r
 }
 
-// onlyNodes are the workers of a volume's node affinity, where it names them as local volumes do.
+// onlyNodes are the host names of the workers of a volume's node affinity, where it names them as local volumes do.
 func onlyNodes(a *corev1.VolumeNodeAffinity) []string {
 	if a == nil || a.Required == nil {
 		return nil

@@ -32,13 +32,17 @@ type report struct {
 // checkResult is one storage on one worker.
 type checkResult struct {
 	storage unique.Handle[string]
-	message unique.Handle[string] // "" when it is well
+	message unique.Handle[string] // why it is not well, or unchecked; "" when it is well
 	version unique.Handle[string] // of the order
 	at      int64                 // milliseconds since 1970
 	latency int32                 // milliseconds
 	free    int64
 	size    int64
 	ok      bool
+	// unchecked: whether it can be used could not be found out, for the reason in the message.
+	unchecked bool
+	// writeDenied: it can be read, and the worker's root may not write into it.
+	writeDenied bool
 }
 
 func parseReport(obj any) (report, error) {
@@ -57,8 +61,11 @@ func parseReport(obj any) (report, error) {
 		if message == "" && !x.OK {
 			message = "the check failed"
 		}
+		if message == "" && x.Unchecked {
+			message = "it could not be checked"
+		}
 		out.results = append(out.results, checkResult{storage: unique.Make(storage), message: unique.Make(message), version: unique.Make(x.Order), at: x.Time.UnixMilli(),
-			latency: int32(x.Latency.Milliseconds()), free: x.Free, size: x.Size, ok: x.OK})
+			latency: int32(x.Latency.Milliseconds()), free: x.Free, size: x.Size, ok: x.OK, unchecked: x.Unchecked, writeDenied: x.WriteDenied})
 	}
 	slices.SortFunc(out.results, func(a, b checkResult) int { return strings.Compare(a.storage.Value(), b.storage.Value()) })
 	out.sum = out.summed()
@@ -69,11 +76,11 @@ func parseReport(obj any) (report, error) {
 func (r *report) summed() uint64 {
 	h := fnv.New64a()
 	for _, x := range r.results {
-		fmt.Fprintf(h, "%s %t %s %q\n", x.storage.Value(), x.ok, x.version.Value(), x.message.Value())
+		fmt.Fprintf(h, "%s %t %t %t %s %q\n", x.storage.Value(), x.ok, x.unchecked, r.overdue(&x), x.version.Value(), x.message.Value())
 	}
 	for _, m := range r.mounts {
 		if !m.Alive {
-			fmt.Fprintf(h, "%s %d\n", m.Target, m.Pending)
+			fmt.Fprintf(h, "%s %d %t\n", m.Target, m.Pending, m.Lost)
 		}
 	}
 	fmt.Fprintf(h, "%+v", r.facts)
@@ -117,6 +124,15 @@ const silentAfter = 12 * time.Minute
 // silent tells whether a report is too old to count.
 func (r report) silent(now time.Time) bool { return now.Sub(r.at) > silentAfter }
 
+// overdueAfter is how old a result may be when its worker reports: agents check each storage every five minutes, or say why they do not. Where many
+// servers are away at once they need longer.
+const overdueAfter = 30 * time.Minute
+
+// overdue tells whether a result was too old to count when the worker reported.
+func (r *report) overdue(x *checkResult) bool {
+	return r.at.UnixMilli()-x.at > overdueAfter.Milliseconds()
+}
+
 // checkIndex is what does not work, by storage and worker, for the doctor, as long as no report and no order changes.
 type checkIndex struct {
 	generation uint64
@@ -159,17 +175,17 @@ func (c *Cluster) indexFailures() map[pai.StorageName]map[string]doctor.Check {
 			continue
 		}
 		for _, x := range r.results {
-			if !x.ok && versions[x.storage] == x.version {
+			if !x.ok && !x.unchecked && !r.overdue(&x) && versions[x.storage] == x.version {
 				add(pai.StorageName(x.storage.Value()), r.node, doctor.Check{Message: x.message.Value(), At: time.UnixMilli(x.at)})
 			}
 		}
 		for _, m := range r.mounts {
-			if m.Alive {
+			if m.Alive || m.Lost { // what is lost is of a mount that nobody uses any more
 				continue
 			}
 			for _, v := range volumes {
 				if v.owner != nil && v.owner.Namespace == c.namespace && v.mountedAt(m.Target) {
-					add(pai.StorageName(v.owner.Name), r.node, doctor.Check{Dead: true, Pending: m.Pending, Files: m.Files, At: r.at})
+					add(pai.StorageName(v.owner.Name), r.node, doctor.Check{Dead: true, Pending: m.Pending, At: r.at})
 				}
 			}
 		}

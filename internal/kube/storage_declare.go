@@ -72,6 +72,7 @@ type storageObjects struct {
 }
 
 func (c *Cluster) declaredObjects(d pai.StorageDeclaration, declaration string) (o storageObjects, err error) {
+	d.Nodes = c.hostsOf(d.Nodes)
 	if o.volume, err = specs.Volume(c.namespace, declaration, d); err != nil {
 		return o, err
 	}

@@ -124,7 +124,11 @@ func describeFlexVolume(f *corev1.FlexPersistentVolumeSource) volume {
 
 func describeCSI(c *corev1.CSIPersistentVolumeSource) volume {
 	v := volume{kind: pai.StorageOther, driver: c.Driver, csi: true, handle: c.Driver + " " + c.VolumeHandle, openData: pick("driver", c.Driver)}
-	for _, ref := range []*corev1.SecretReference{c.NodeStageSecretRef, c.NodePublishSecretRef} {
+	refs := []*corev1.SecretReference{c.NodeStageSecretRef, c.NodePublishSecretRef}
+	if c.Driver == specs.CSIDriver {
+		refs = refs[:1] // it mounts when the volume is staged
+	}
+	for _, ref := range refs {
 		if ref != nil && v.secretName == "" {
 			v.secretName, v.secretNamespace = ref.Name, ref.Namespace
 		}

@@ -106,6 +106,7 @@ type Served struct {
 	PID     int       `json:"pid"`
 	Since   time.Time `json:"since"`
 	Alive   bool      `json:"alive"`           // false: its process is gone, and whoever uses the mount gets "Transport endpoint is not connected"
+	Lost    bool      `json:"lost,omitempty"`  // it is no mount any more: files are kept that it had not uploaded at its end
 	Pending int       `json:"pending"`         // files that are not uploaded yet
 	Bytes   int64     `json:"bytes"`           // of them
 	Fault   string    `json:"fault,omitempty"` // the last upload that did not work

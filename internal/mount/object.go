@@ -372,7 +372,7 @@ func (e *Engine) Served(ctx context.Context) ([]Served, error) {
 			if !ok {
 				continue
 			}
-			s := Served{Target: k.Target, Volume: k.Volume, PID: k.PID, Since: k.Since, Alive: place == "mounts" && k.alive()}
+			s := Served{Target: k.Target, Volume: k.Volume, PID: k.PID, Since: k.Since, Lost: place == "lost", Alive: place == "mounts" && k.alive()}
 			p := Pending{}
 			if s.Alive {
 				p = askPending(ctx, dir)

@@ -235,7 +235,7 @@ func TestProcessThatWasKilled(t *testing.T) {
 	if err := l.engine.Unmount(await.Context(t), a); err != nil {
 		t.Error(err)
 	}
-	if s := l.served(); s.Alive || s.Pending != 2 || s.Target != a {
+	if s := l.served(); s.Alive || !s.Lost || s.Pending != 2 || s.Target != a {
 		t.Errorf("%+v", s)
 	}
 }

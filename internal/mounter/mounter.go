@@ -78,6 +78,9 @@ func list(ctx context.Context, m mount.Mounter, args []string, out io.Writer) er
 	}
 	for _, s := range served {
 		state := map[bool]string{true: "alive", false: "gone "}[s.Alive]
+		if s.Lost {
+			state = "lost "
+		}
 		fmt.Fprintf(out, "%s  %d files to upload  %s at %s\n", state, s.Pending, s.Volume.Source, s.Target)
 	}
 	return nil

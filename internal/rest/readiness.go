@@ -20,7 +20,7 @@ type cell struct {
 	Storage string     `json:"storage"`
 	State   string     `json:"state" enum:"ok,unchecked,failed,pending,stale" doc:"unchecked: what mounts it is there, and nothing was mounted; pending: nobody has looked yet; stale: what is known is too old to count"`
 	Finding *finding   `json:"finding,omitempty" doc:"Why it failed"`
-	Note    string     `json:"note,omitempty" doc:"Why it is unchecked"`
+	Note    string     `json:"note,omitempty" doc:"Why it is unchecked, or what the check of one that is ok could not do"`
 	At      *time.Time `json:"at,omitempty" doc:"When the worker looked; absent when it has not"`
 	Latency float64    `json:"latencySeconds" doc:"What mounting, using and unmounting took"`
 	Free    int64      `json:"freeBytes" doc:"-1 when not known"`

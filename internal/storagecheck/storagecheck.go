@@ -32,7 +32,9 @@ type Order struct {
 	Nodes   []string      `json:"nodes,omitempty"`  // the only workers that it is for; empty for all
 	// Unmounted is why nothing is mounted for the check although the volume would be for a pod. Whether it can be used is then not known.
 	Unmounted string `json:"unmounted,omitempty"`
-	Fault     string `json:"fault,omitempty"` // why it cannot be checked, such as a missing Secret: as the kubelet would say it
+	// OwnFault is what is wrong where the agent itself is the driver, and is no fault of the official driver of that name.
+	OwnFault string `json:"ownFault,omitempty"`
+	Fault    string `json:"fault,omitempty"` // why it cannot be checked, such as a missing Secret: as the kubelet would say it
 }
 
 // Report is what one worker's agent knows.
@@ -50,12 +52,15 @@ type Report struct {
 
 // Facts are what a worker has to mount with.
 type Facts struct {
-	Helpers map[string]bool   `json:"helpers"` // mount.nfs, mount.cifs, fusermount3
-	Modules map[string]string `json:"modules"` // nfs, nfsv4, cifs, fuse: "loaded", "loadable" or "absent"
-	FUSE    bool              `json:"fuse"`    // /dev/fuse can be opened
-	Flex    []string          `json:"flex"`    // FlexVolume drivers, vendor/name
-	CSI     []string          `json:"csi"`     // registered drivers
-	Kernel  string            `json:"kernel"`  // its release
+	Helpers map[string]bool   `json:"helpers"`       // mount.nfs, mount.cifs, fusermount3
+	Modules map[string]string `json:"modules"`       // nfs, nfsv4, cifs, fuse: "loaded", "loadable" or "absent"
+	FUSE    bool              `json:"fuse"`          // /dev/fuse can be opened
+	Flex    []string          `json:"flex"`          // FlexVolume drivers, vendor/name
+	CSI     []string          `json:"csi"`           // registered drivers
+	Own     []string          `json:"own,omitempty"` // those of them that the agent itself is
+	Kernel  string            `json:"kernel"`        // its release
+	// Unknown: the machine could not be looked at since the agent began, nor is anything known from before; the other fields say nothing but CSI.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Result is how the check of one storage went.
@@ -67,5 +72,9 @@ type Result struct {
 	Free    int64         `json:"free"`              // bytes; -1 when not known
 	Size    int64         `json:"size"`              // bytes; -1 when not known
 	Hung    bool          `json:"hung,omitempty"`    // the check did not end in time
-	Order   string        `json:"order"`             // resource version of the Secret of the order that was checked; a digest would let weak passwords be guessed
+	// WriteDenied: it is OK to read, and the worker's root may not write into its topmost directory, although nothing says that it is read-only.
+	WriteDenied bool `json:"writeDenied,omitempty"`
+	// Unchecked: whether the storage can be used could not be found out, for the reason that the message tells; OK says nothing.
+	Unchecked bool   `json:"unchecked,omitempty"`
+	Order     string `json:"order"` // resource version of the Secret of the order that was checked; a digest would let weak passwords be guessed
 }

@@ -66,6 +66,22 @@ func CSI(driver string, attributes map[string]string, handle string, options []s
 	return mount.Volume{}, fmt.Errorf("CSI driver %q is none that can be mounted here", clip(driver))
 }
 
+// Official tells whether a CSI driver is one of those whose volumes [CSI] reads and that others make. It may get what a volume is mounted with from
+// elsewhere than its Secret, and mount by other means than ours.
+func Official(driver string) bool {
+	return slices.Contains([]string{AzureFileDriver, OfficialBlob, OfficialNFS, OfficialSMB}, driver)
+}
+
+// ByIdentity tells whether an official driver signs on to the store with an identity of the machine or of the pod, in the place of a Secret.
+func ByIdentity(driver string, attributes map[string]string) bool {
+	if driver != AzureFileDriver && driver != OfficialBlob {
+		return false
+	}
+	by := strings.ToLower(attribute(attributes, "azurestorageauthtype"))
+	return by != "" && by != "key" && by != "sas" || strings.EqualFold(attribute(attributes, "mountwithmanagedidentity"), "true") ||
+		strings.EqualFold(attribute(attributes, "mountwithworkloadidentitytoken"), "true")
+}
+
 // attribute finds an attribute by one of its names, which are given in lower case.
 func attribute(attributes map[string]string, names ...string) string {
 	for name, value := range attributes {
