@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -97,12 +96,44 @@ func printHealth(w io.Writer, now time.Time, h client.StorageHealth) error {
 	if err := term.Table(term.ColourWords(w, cellColours), header, rows); err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(h.Cells, func(c client.Cell) bool { return c.Note != "" }); i >= 0 { // the same for all of them
-		if _, err := fmt.Fprintf(w, "\nunchecked: %s\n", h.Cells[i].Note); err != nil {
+	if err := printNotes(w, h.Cells); err != nil {
+		return err
+	}
+	return printFaults(w, now, h.Cells, "paictl storage check "+h.Storage+" --output json")
+}
+
+// printNotes prints what there is to say about cells that have not failed: each note once, with the workers that it is about.
+func printNotes(w io.Writer, cells []client.Cell) error {
+	var notes []string
+	nodes := map[string][]string{}
+	for _, c := range cells {
+		if c.Note == "" {
+			continue
+		}
+		note := string(c.State) + ": " + c.Note
+		if nodes[note] == nil {
+			notes = append(notes, note)
+		}
+		nodes[note] = append(nodes[note], c.Node)
+	}
+	for _, note := range notes {
+		on := ""
+		if len(nodes[note]) < len(cells) {
+			on = " (" + clipList(nodes[note], faultsShown) + ")"
+		}
+		if _, err := fmt.Fprintf(w, "\n%s%s\n", note, on); err != nil {
 			return err
 		}
 	}
-	return printFaults(w, now, h.Cells, "paictl storage check "+h.Storage+" --output json")
+	return nil
+}
+
+// clipList is at most so many names.
+func clipList(names []string, most int) string {
+	if more := len(names) - most; more > 0 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // healthWait waits until every worker has looked at a storage.
