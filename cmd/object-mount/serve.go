@@ -28,6 +28,7 @@ type served struct {
 	mounted *mounted
 	control net.Listener
 	log     *logger
+	lost    string // where what the store refuses for good is kept; "" until there is something
 }
 
 // start mounts what is asked for. What a process before left in the cache is uploaded.
@@ -69,7 +70,7 @@ func start(ctx context.Context, r mount.ServeRequest, l *logger) (*served, error
 	if s.control, err = listen(r.Cache, s.left); err != nil {
 		return nil, err
 	}
-	if s.mounted, err = mountOn(s.vfs, r.Target, r.Volume); err != nil {
+	if s.mounted, err = mountOn(s.vfs, r, keysOf(r.Volume, backend)); err != nil {
 		_ = s.control.Close()
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func (s *served) run(ctx context.Context, signals <-chan os.Signal) error {
 		case <-s.mounted.gone:
 			mounted = false
 		case <-tick.C:
-			s.queue.hurry(ctx)
+			s.queue.hurry(ctx, s.log)
 		case <-signals:
 			if err := unmount(s.request.Target); err != nil {
 				s.log.printf("unmount %s: %v", s.request.Target, err)
@@ -134,7 +135,7 @@ func (s *served) run(ctx context.Context, signals <-chan os.Signal) error {
 	return s.drain(ctx, signals)
 }
 
-// drain waits until everything is uploaded, trying again and again.
+// drain waits until everything is uploaded, trying again and again, and what the store refuses for good is set aside.
 func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 	look, retry := time.NewTicker(100*time.Millisecond), time.NewTicker(retryTime)
 	defer look.Stop()
@@ -148,6 +149,7 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 			cut = nil
 		default:
 		}
+		s.giveUp(ctx)
 		if s.mounted.handles.count() == 0 && s.queue.length(ctx) == 0 {
 			p, err := s.left()
 			if err != nil {
@@ -164,7 +166,7 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-retry.C:
-			s.queue.hurry(ctx)
+			s.queue.hurry(ctx, s.log)
 			if s.queue.length(ctx) == 0 {
 				s.again()
 			}
