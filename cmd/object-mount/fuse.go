@@ -23,9 +23,10 @@ import (
 type handles struct {
 	fuse.RawFileSystem
 
-	tree tree
-	keys keys
-	data string // where the cache has the files of the volume
+	tree  tree
+	keys  keys
+	pulse *pulse
+	data  string // where the cache has the files of the volume
 
 	mu   sync.Mutex
 	open map[uint64]uint64 // node by handle
@@ -56,7 +57,7 @@ func (h *handles) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, new
 		return nameTooLong
 	}
 	input, oldName, newName := *in, strings.Clone(oldName), strings.Clone(newName)
-	return wait(cancel, in.Pid, func() fuse.Status {
+	return h.wait(cancel, in.Pid, func() fuse.Status {
 		status := h.RawFileSystem.Rename(cancel, &input, oldName, newName)
 		if status.Ok() {
 			h.tree.rename(input.NodeId, oldName, input.Newdir, newName)
@@ -117,7 +118,8 @@ func mountOn(v *vfs.VFS, r mount.ServeRequest, k keys) (*mounted, error) {
 	}
 	h := &handles{
 		RawFileSystem: fs.NewNodeFS(root, &o), open: map[uint64]uint64{}, tree: tree{dirs: map[uint64]*directory{}}, keys: k,
-		data: filepath.Join(r.Cache, "vfs", remoteName, strings.Trim(volume.Source, "/")),
+		pulse: pulseOf(volume, r.Secret["accountname"]),
+		data:  filepath.Join(r.Cache, "vfs", remoteName, strings.Trim(volume.Source, "/")),
 	}
 	server, err := fuse.NewServer(h, target, &o.MountOptions)
 	if err != nil {

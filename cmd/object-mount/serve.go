@@ -87,7 +87,8 @@ func prepare(ctx context.Context, r mount.ServeRequest, l *logger) error {
 	c.LogLevel = fs.LogLevelNotice
 	c.BufferSize = 4 * fs.Mebi
 	c.Transfers, c.Checkers = 4, 4
-	c.ConnectTimeout, c.Timeout = fs.Duration(10*time.Second), fs.Duration(time.Minute)
+	c.ConnectTimeout, c.Timeout = fs.Duration(10*time.Second), fs.Duration(30*time.Second)
+	c.LowLevelRetries = 3 // each is more than one try: clients of stores have retries of their own
 	if r.Volume.Kind == mount.AzureBlob {
 		c.LowLevelRetries = 1 // Azure's own client tries four times, within half a minute; more would only hide for minutes that the store is away
 	}

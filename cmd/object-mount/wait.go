@@ -24,8 +24,8 @@ const (
 	flushTime = 2 * time.Second
 )
 
-// wait does an operation until it ends or its process has left; then undo takes back what it still gives.
-func wait(cancel <-chan struct{}, process uint32, operation func() fuse.Status, undo func()) fuse.Status {
+// wait does an operation until it ends, its process has left or the store is dead; then undo takes back what it still gives.
+func (h *handles) wait(cancel <-chan struct{}, process uint32, operation func() fuse.Status, undo func()) fuse.Status {
 	var decided atomic.Bool
 	done := make(chan fuse.Status, 1)
 	go func() {
@@ -37,25 +37,40 @@ func wait(cancel <-chan struct{}, process uint32, operation func() fuse.Status, 
 			undo()
 		}
 	}()
-	select {
-	case status := <-done:
-		return status
-	case <-cancel:
+	leave := func(why fuse.Status) fuse.Status {
+		if decided.CompareAndSwap(false, true) {
+			return why
+		}
+		return <-done
 	}
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	for began := time.Now(); ; {
+	long := time.NewTimer(h.pulse.patience())
+	defer long.Stop()
+	dead := make(chan struct{})
+	var interrupted time.Time
+	var look <-chan time.Time
+	for {
 		select {
 		case status := <-done:
 			return status
-		case <-look.C:
-			if !killed(process) && time.Since(began) < signalTime {
-				continue
+		case <-cancel:
+			cancel, interrupted = nil, time.Now()
+			ticker := time.NewTicker(50 * time.Millisecond)
+			defer ticker.Stop()
+			look = ticker.C
+		case <-look:
+			if killed(process) || time.Since(interrupted) > signalTime {
+				return leave(fuse.EINTR)
 			}
-			if decided.CompareAndSwap(false, true) {
-				return fuse.EINTR
-			}
-			return <-done
+		case <-long.C:
+			go func() { // a signal is heard meanwhile
+				if !h.pulse.alive() {
+					close(dead)
+					return
+				}
+				long.Reset(longTime)
+			}()
+		case <-dead:
+			return leave(fuse.EIO)
 		}
 	}
 }
@@ -90,7 +105,7 @@ func (h *handles) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string,
 // entry does an operation that gives the kernel a node.
 func (h *handles) entry(cancel <-chan struct{}, in *fuse.InHeader, name string, out, own *fuse.EntryOut, operation func() fuse.Status) fuse.Status {
 	parent := in.NodeId
-	status := wait(cancel, in.Pid, func() fuse.Status {
+	status := h.wait(cancel, in.Pid, func() fuse.Status {
 		status := operation()
 		if status.Ok() {
 			h.tree.add(parent, name, own)
@@ -132,7 +147,7 @@ func (h *handles) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, o
 // Open implements [fuse.RawFileSystem].
 func (h *handles) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	input, own := *in, *out
-	status := wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Open(cancel, &input, &own) },
+	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Open(cancel, &input, &own) },
 		func() { h.RawFileSystem.Release(nil, &fuse.ReleaseIn{InHeader: input.InHeader, Fh: own.Fh}) })
 	if status.Ok() {
 		*out = own
@@ -147,7 +162,7 @@ func (h *handles) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string,
 		return nameTooLong
 	}
 	input, own, name := *in, *out, strings.Clone(name)
-	status := wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Create(cancel, &input, name, &own) }, func() {
+	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Create(cancel, &input, name, &own) }, func() {
 		h.RawFileSystem.Release(nil, &fuse.ReleaseIn{InHeader: fuse.InHeader{NodeId: own.NodeId}, Fh: own.Fh})
 		h.Forget(own.NodeId, 1)
 	})
@@ -166,17 +181,14 @@ func (h *handles) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fus
 	b.Grow(len(buf))
 	own := b.AvailableBuffer()[:len(buf)]
 	var result fuse.ReadResult
-	status := wait(cancel, in.Pid, func() (status fuse.Status) {
+	status := h.wait(cancel, in.Pid, func() (status fuse.Status) {
 		result, status = h.RawFileSystem.Read(cancel, &input, own)
 		return status
 	}, nil)
-	if status == fuse.EINTR {
-		return nil, status // and the buffer is left to the one who still reads
+	if !status.Ok() {
+		return nil, status // the buffer is left to the one who may still read
 	}
 	defer buffers.Put(b)
-	if !status.Ok() {
-		return nil, status
-	}
 	defer result.Done()
 	text, status := result.Bytes(own)
 	return fuse.ReadResultData(buf[:copy(buf, text)]), status
@@ -189,11 +201,11 @@ func (h *handles) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (
 	b.Reset()
 	_, _ = b.Write(data)
 	var written uint32
-	status := wait(cancel, in.Pid, func() (status fuse.Status) {
+	status := h.wait(cancel, in.Pid, func() (status fuse.Status) {
 		written, status = h.RawFileSystem.Write(cancel, &input, b.Bytes())
 		return status
 	}, nil)
-	if status == fuse.EINTR {
+	if !status.Ok() {
 		return 0, status
 	}
 	buffers.Put(b)
@@ -218,19 +230,19 @@ func (h *handles) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 // Fsync implements [fuse.RawFileSystem].
 func (h *handles) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	input := *in
-	return wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Fsync(cancel, &input) }, nil)
+	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Fsync(cancel, &input) }, nil)
 }
 
 // Access implements [fuse.RawFileSystem].
 func (h *handles) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	input := *in
-	return wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Access(cancel, &input) }, nil)
+	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Access(cancel, &input) }, nil)
 }
 
 // GetAttr implements [fuse.RawFileSystem].
 func (h *handles) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	input, own := *in, *out
-	status := wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.GetAttr(cancel, &input, &own) }, nil)
+	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.GetAttr(cancel, &input, &own) }, nil)
 	if status.Ok() {
 		*out = own
 	}
@@ -240,7 +252,7 @@ func (h *handles) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.
 // SetAttr implements [fuse.RawFileSystem].
 func (h *handles) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	input, own := *in, *out
-	status := wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.SetAttr(cancel, &input, &own) }, nil)
+	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.SetAttr(cancel, &input, &own) }, nil)
 	if status.Ok() {
 		*out = own
 	}
@@ -250,19 +262,19 @@ func (h *handles) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.
 // Unlink implements [fuse.RawFileSystem].
 func (h *handles) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	header, name := *in, strings.Clone(name)
-	return wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Unlink(cancel, &header, name) }, nil)
+	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Unlink(cancel, &header, name) }, nil)
 }
 
 // Rmdir implements [fuse.RawFileSystem].
 func (h *handles) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	header, name := *in, strings.Clone(name)
-	return wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Rmdir(cancel, &header, name) }, nil)
+	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Rmdir(cancel, &header, name) }, nil)
 }
 
 // OpenDir implements [fuse.RawFileSystem].
 func (h *handles) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	input, own := *in, *out
-	status := wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.OpenDir(cancel, &input, &own) },
+	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.OpenDir(cancel, &input, &own) },
 		func() { h.RawFileSystem.ReleaseDir(&fuse.ReleaseIn{InHeader: input.InHeader, Fh: own.Fh}) })
 	if status.Ok() {
 		*out = own
@@ -274,7 +286,7 @@ func (h *handles) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Ope
 func (h *handles) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	input := *in
 	own := fuse.NewDirEntryList(make([]byte, in.Size), in.Offset)
-	status := wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.ReadDir(cancel, &input, own) }, nil)
+	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.ReadDir(cancel, &input, own) }, nil)
 	if status.Ok() {
 		*out = *own
 	}
