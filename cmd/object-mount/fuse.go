@@ -26,6 +26,7 @@ type handles struct {
 	tree  tree
 	keys  keys
 	pulse *pulse
+	space *space
 	data  string // where the cache has the files of the volume
 
 	mu   sync.Mutex
@@ -91,7 +92,7 @@ type mounted struct {
 	gone    chan struct{} // closed when it is mounted nowhere in our mount namespace any more
 }
 
-func mountOn(v *vfs.VFS, r mount.ServeRequest, k keys) (*mounted, error) {
+func mountOn(v *vfs.VFS, r mount.ServeRequest, k keys, keep rclone.SizeSuffix) (*mounted, error) {
 	target, volume := r.Target, r.Volume
 	fsys := mount2.NewFS(v, &mountlib.Options{AttrTimeout: rclone.Duration(attributeTime)})
 	root, err := fsys.Root()
@@ -119,6 +120,7 @@ func mountOn(v *vfs.VFS, r mount.ServeRequest, k keys) (*mounted, error) {
 	h := &handles{
 		RawFileSystem: fs.NewNodeFS(root, &o), open: map[uint64]uint64{}, tree: tree{dirs: map[uint64]*directory{}}, keys: k,
 		pulse: pulseOf(volume, r.Secret["accountname"]),
+		space: &space{dir: r.Cache, keep: uint64(keep)},
 		data:  filepath.Join(r.Cache, "vfs", remoteName, strings.Trim(volume.Source, "/")),
 	}
 	server, err := fuse.NewServer(h, target, &o.MountOptions)

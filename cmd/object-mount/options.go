@@ -26,6 +26,7 @@ func defaults() vfscommon.Options {
 	o.WriteBack = fs.Duration(time.Second) // a program that closes and opens again, to append, gets one upload and not many
 	o.DirCacheTime = fs.Duration(directoryTime)
 	o.PollInterval = 0
+	o.CachePollInterval = fs.Duration(5 * time.Second) // a disk fills in less than the library's minute
 	o.ChunkSize = 16 * fs.Mebi
 	o.ChunkSizeLimit = 256 * fs.Mebi
 	o.CaseInsensitive = false
@@ -81,7 +82,8 @@ func id(option, value string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// keepFree is how much of the cache's disk stays free: a tenth of it, so that what users write never fills a worker's disk.
+// keepFree is how much of the cache's disk stays free: a tenth of it, so that what users write never fills a worker's disk. Files that are
+// uploaded go a little before that, others never: when nothing more can go, writes are refused.
 func keepFree(cache string) (fs.SizeSuffix, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(cache, &st); err != nil {

@@ -44,9 +44,11 @@ func start(ctx context.Context, r mount.ServeRequest, l *logger) (*served, error
 	if err := os.MkdirAll(r.Cache, 0o700); err != nil {
 		return nil, err
 	}
-	if opt.CacheMinFreeSpace, err = keepFree(r.Cache); err != nil {
+	keep, err := keepFree(r.Cache)
+	if err != nil {
 		return nil, err
 	}
+	opt.CacheMinFreeSpace = keep / 2 * 3
 	if err := prepare(ctx, r, l); err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func start(ctx context.Context, r mount.ServeRequest, l *logger) (*served, error
 	if s.control, err = listen(r.Cache, s.left); err != nil {
 		return nil, err
 	}
-	if s.mounted, err = mountOn(s.vfs, r, keysOf(r.Volume, backend)); err != nil {
+	if s.mounted, err = mountOn(s.vfs, r, keysOf(r.Volume, backend), keep); err != nil {
 		_ = s.control.Close()
 		return nil, err
 	}

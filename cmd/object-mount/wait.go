@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -196,6 +197,23 @@ func (h *handles) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fus
 
 // Write implements [fuse.RawFileSystem].
 func (h *handles) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	for signal := cancel; ; {
+		ok, none := h.space.take(len(data))
+		if none {
+			return 0, fuse.Status(syscall.ENOSPC)
+		}
+		if ok {
+			break
+		}
+		select {
+		case <-signal:
+			if killed(in.Pid) {
+				return 0, fuse.EINTR
+			}
+			signal = nil
+		case <-time.After(spaceTime):
+		}
+	}
 	input := *in
 	b := buffers.Get().(*bytes.Buffer)
 	b.Reset()
