@@ -117,6 +117,9 @@ func mountOn(v *vfs.VFS, r mount.ServeRequest, k keys, keep rclone.SizeSuffix) (
 			DirectMountStrict: true, DirectMountFlags: flags,
 		},
 	}
+	if checksModes(volume, v.Opt) {
+		o.MountOptions.Options = []string{"default_permissions"}
+	}
 	h := &handles{
 		RawFileSystem: fs.NewNodeFS(root, &o), open: map[uint64]uint64{}, tree: tree{dirs: map[uint64]*directory{}}, keys: k,
 		pulse: pulseOf(volume, r.Secret["accountname"]),

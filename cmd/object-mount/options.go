@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +44,7 @@ func fileSystem(v mount.Volume) (vfscommon.Options, error) {
 		key, value, _ := strings.Cut(option, "=")
 		var err error
 		switch key {
-		case "allow_other", "rw":
+		case "allow_other", "rw", "default_permissions":
 		case "ro":
 			o.ReadOnly = true
 		case "umask":
@@ -57,13 +58,20 @@ func fileSystem(v mount.Volume) (vfscommon.Options, error) {
 		case "gid":
 			o.GID, err = id(option, value)
 		default:
-			err = fmt.Errorf("bad option %s: object stores know uid, gid, umask, file_mode, dir_mode, ro and allow_other", option)
+			err = fmt.Errorf("bad option %s: object stores know uid, gid, umask, file_mode, dir_mode, ro, allow_other and default_permissions", option)
 		}
 		if err != nil {
 			return o, err
 		}
 	}
 	return o, nil
+}
+
+// checksModes tells whether the kernel has to look at modes before it lets somebody do something: when that is asked for, or modes say that
+// others may not do everything. With neither, whoever reaches the mount may do everything, as pods that run as any user need it.
+func checksModes(v mount.Volume, o vfscommon.Options) bool {
+	least := o.FilePerms & o.DirPerms &^ o.Umask
+	return slices.Contains(v.Options, "default_permissions") || least&0o007 != 0o007
 }
 
 func mode(option, value string) (vfscommon.FileMode, error) {
