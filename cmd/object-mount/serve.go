@@ -28,7 +28,9 @@ type served struct {
 	mounted *mounted
 	control net.Listener
 	log     *logger
-	lost    string // where what the store refuses for good is kept; "" until there is something
+	// hierarchical: the store has directories, not names alone.
+	hierarchical bool
+	lost         string // where what the store refuses for good is kept; "" until there is something
 }
 
 // start mounts what is asked for. What a process before left in the cache is uploaded.
@@ -55,11 +57,15 @@ func start(ctx context.Context, r mount.ServeRequest, l *logger) (*served, error
 	if err := reach(ctx, r.Volume, backend, set); err != nil {
 		return nil, err
 	}
+	if r.Below != "" {
+		r.Volume.Source = strings.TrimSuffix(r.Volume.Source, "/") + "/" + r.Below
+		set["directory_markers"] = "false" // which would stay
+	}
 	f, err := open(ctx, r.Volume, backend, set)
 	if err != nil {
 		return nil, explain(r.Volume, err)
 	}
-	s := &served{request: r, root: strings.Trim(r.Volume.Source, "/"), log: l}
+	s := &served{request: r, root: strings.Trim(r.Volume.Source, "/"), hierarchical: set["hns"] == "true", log: l}
 	if err := repair(ctx, r.Cache, s.root, f, l); err != nil {
 		return nil, err
 	}
@@ -159,6 +165,9 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 				return err
 			}
 			if p.Pending == 0 {
+				if s.request.Below != "" && s.hierarchical {
+					_ = s.vfs.Fs().Rmdir(ctx, "") // there directories are more than names
+				}
 				return os.WriteFile(filepath.Join(filepath.Dir(s.request.Cache), mount.SettledFile), nil, 0o600)
 			}
 		}
