@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,22 +23,14 @@ import (
 type handles struct {
 	fuse.RawFileSystem
 
+	tree  tree
+	keys  keys
+	pulse *pulse
+	space *space
+	data  string // where the cache has the files of the volume
+
 	mu   sync.Mutex
 	open map[uint64]uint64 // node by handle
-}
-
-// Open implements [fuse.RawFileSystem].
-func (h *handles) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	status := h.RawFileSystem.Open(cancel, in, out)
-	h.note(status, out.Fh, in.NodeId)
-	return status
-}
-
-// Create implements [fuse.RawFileSystem].
-func (h *handles) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	status := h.RawFileSystem.Create(cancel, in, name, out)
-	h.note(status, out.Fh, out.NodeId)
-	return status
 }
 
 func (h *handles) note(status fuse.Status, handle, node uint64) {
@@ -61,7 +54,17 @@ func (h *handles) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, new
 	if in.Flags&(unix.RENAME_EXCHANGE|unix.RENAME_WHITEOUT) != 0 {
 		return fuse.EINVAL
 	}
-	return h.RawFileSystem.Rename(cancel, in, oldName, newName)
+	if h.renameTooLong(in, oldName, newName) {
+		return nameTooLong
+	}
+	input, oldName, newName := *in, strings.Clone(oldName), strings.Clone(newName)
+	return h.wait(cancel, in.Pid, func() fuse.Status {
+		status := h.RawFileSystem.Rename(cancel, &input, oldName, newName)
+		if status.Ok() {
+			h.tree.rename(input.NodeId, oldName, input.Newdir, newName)
+		}
+		return status
+	}, nil)
 }
 
 func (h *handles) count() int {
@@ -89,7 +92,8 @@ type mounted struct {
 	gone    chan struct{} // closed when it is mounted nowhere in our mount namespace any more
 }
 
-func mountOn(v *vfs.VFS, target string, volume mount.Volume) (*mounted, error) {
+func mountOn(v *vfs.VFS, r mount.ServeRequest, k keys, keep rclone.SizeSuffix) (*mounted, error) {
+	target, volume := r.Target, r.Volume
 	fsys := mount2.NewFS(v, &mountlib.Options{AttrTimeout: rclone.Duration(attributeTime)})
 	root, err := fsys.Root()
 	if err != nil {
@@ -113,7 +117,15 @@ func mountOn(v *vfs.VFS, target string, volume mount.Volume) (*mounted, error) {
 			DirectMountStrict: true, DirectMountFlags: flags,
 		},
 	}
-	h := &handles{RawFileSystem: fs.NewNodeFS(root, &o), open: map[uint64]uint64{}}
+	if checksModes(volume, v.Opt) {
+		o.MountOptions.Options = []string{"default_permissions"}
+	}
+	h := &handles{
+		RawFileSystem: fs.NewNodeFS(root, &o), open: map[uint64]uint64{}, tree: tree{dirs: map[uint64]*directory{}}, keys: k,
+		pulse: pulseOf(volume, r.Secret["accountname"]),
+		space: &space{dir: r.Cache, keep: uint64(keep)},
+		data:  filepath.Join(r.Cache, "vfs", remoteName, strings.Trim(volume.Source, "/")),
+	}
 	server, err := fuse.NewServer(h, target, &o.MountOptions)
 	if err != nil {
 		return nil, fmt.Errorf("mount on %s: %w; /dev/fuse and the right to mount are needed", target, err)

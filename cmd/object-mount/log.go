@@ -51,26 +51,85 @@ func (h hider) from(text string) string {
 	return signature.ReplaceAllString(h.replace.Replace(text), "$1=[redacted]")
 }
 
-// logger writes what the library says, one line each, and remembers the last upload that did not work.
+// repeatTime is how long the same message is not written again.
+const repeatTime = 10 * time.Minute
+
+// varying are the parts of messages that differ from one time to the next, and say nothing.
+var varying = regexp.MustCompile(`(?i)try #\d+, will retry in [^ :]+|retry \d+/\d+|(RequestID|HostID|RequestId|x-ms-request-id|Time)[:=] ?[^ ,<]*|:\d+->|after \d+ attempts`)
+
+// logger writes what the library says, one line each, and remembers the last upload that did not work, and what the store refuses for good.
 type logger struct {
 	out  io.Writer
 	hide hider
 
-	mu    sync.Mutex
-	fault string
+	mu      sync.Mutex
+	fault   string
+	refused map[string]string // why, by name
+	said    map[string]*saying
+}
+
+// saying is a message that was written.
+type saying struct {
+	at   time.Time
+	more int // times that it was not, since
 }
 
 // failedUpload is how the library begins its message about one.
 const failedUpload = "vfs cache: failed to upload"
 
-func (l *logger) write(level slog.Level, text string) {
-	text = l.hide.from(strings.Join(strings.Fields(text), " "))
+func (l *logger) write(_ slog.Level, text string) {
+	text = l.hide.from(text)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if found := failure.FindStringSubmatch(strings.TrimSpace(text)); found != nil {
+		delete(l.refused, found[1])
+		if refuses(found[2]) {
+			if l.refused == nil {
+				l.refused = map[string]string{}
+			}
+			l.refused[found[1]] = clip(oneLine(found[2]))
+		}
+	}
+	text = oneLine(text)
 	if at := strings.Index(text, failedUpload); at >= 0 {
 		l.fault = clip(text[at+len("vfs cache: "):])
 	}
-	fmt.Fprintf(l.out, "%s %s\n", time.Now().UTC().Format(time.RFC3339), text)
+	now := time.Now()
+	key := varying.ReplaceAllString(text, "#")
+	before := l.said[key]
+	switch {
+	case before != nil && now.Sub(before.at) < repeatTime:
+		before.more++
+		return
+	case before != nil && before.more > 0:
+		text += fmt.Sprintf(" (and %d times more since %s)", before.more, before.at.UTC().Format(time.RFC3339))
+	}
+	const most = 2000
+	if l.said == nil || len(l.said) >= most {
+		l.said = map[string]*saying{}
+	}
+	l.said[key] = &saying{at: now}
+	fmt.Fprintf(l.out, "%s %s\n", now.UTC().Format(time.RFC3339), text)
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// refusal is why the store refuses a file for good; "" when it does not.
+func (l *logger) refusal(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused[l.hide.from(name)]
+}
+
+// forget drops what is known of files that wait no longer.
+func (l *logger) forget(waits func(name string) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range l.refused {
+		if !waits(name) {
+			delete(l.refused, name)
+		}
+	}
 }
 
 func (l *logger) printf(format string, args ...any) {

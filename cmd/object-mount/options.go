@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +27,7 @@ func defaults() vfscommon.Options {
 	o.WriteBack = fs.Duration(time.Second) // a program that closes and opens again, to append, gets one upload and not many
 	o.DirCacheTime = fs.Duration(directoryTime)
 	o.PollInterval = 0
+	o.CachePollInterval = fs.Duration(5 * time.Second) // a disk fills in less than the library's minute
 	o.ChunkSize = 16 * fs.Mebi
 	o.ChunkSizeLimit = 256 * fs.Mebi
 	o.CaseInsensitive = false
@@ -42,7 +44,7 @@ func fileSystem(v mount.Volume) (vfscommon.Options, error) {
 		key, value, _ := strings.Cut(option, "=")
 		var err error
 		switch key {
-		case "allow_other", "rw":
+		case "allow_other", "rw", "default_permissions":
 		case "ro":
 			o.ReadOnly = true
 		case "umask":
@@ -56,13 +58,20 @@ func fileSystem(v mount.Volume) (vfscommon.Options, error) {
 		case "gid":
 			o.GID, err = id(option, value)
 		default:
-			err = fmt.Errorf("bad option %s: object stores know uid, gid, umask, file_mode, dir_mode, ro and allow_other", option)
+			err = fmt.Errorf("bad option %s: object stores know uid, gid, umask, file_mode, dir_mode, ro, allow_other and default_permissions", option)
 		}
 		if err != nil {
 			return o, err
 		}
 	}
 	return o, nil
+}
+
+// checksModes tells whether the kernel has to look at modes before it lets somebody do something: when that is asked for, or modes say that
+// others may not do everything. With neither, whoever reaches the mount may do everything, as pods that run as any user need it.
+func checksModes(v mount.Volume, o vfscommon.Options) bool {
+	least := o.FilePerms & o.DirPerms &^ o.Umask
+	return slices.Contains(v.Options, "default_permissions") || least&0o007 != 0o007
 }
 
 func mode(option, value string) (vfscommon.FileMode, error) {
@@ -81,7 +90,8 @@ func id(option, value string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// keepFree is how much of the cache's disk stays free: a tenth of it, so that what users write never fills a worker's disk.
+// keepFree is how much of the cache's disk stays free: a tenth of it, so that what users write never fills a worker's disk. Files that are
+// uploaded go a little before that, others never: when nothing more can go, writes are refused.
 func keepFree(cache string) (fs.SizeSuffix, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(cache, &st); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
@@ -62,6 +63,10 @@ func (p program) pending() error {
 	if err != nil {
 		return err
 	}
+	if left.Pending > 0 {
+		fault, _ := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(r.Cache)), faultFile)) // when there is one
+		left.Fault = string(fault)
+	}
 	return json.NewEncoder(p.stdout).Encode(left)
 }
 
@@ -82,6 +87,11 @@ func (p program) serve(ctx context.Context) error {
 	}
 	hide := newHider(r.Secret)
 	log := &logger{out: p.stderr, hide: hide}
+	if f, ok := p.stderr.(*os.File); ok {
+		if r := rotate(f, r.Cache); r != nil {
+			log.out = r
+		}
+	}
 	s, err := start(ctx, r, log)
 	if err != nil {
 		text := hide.from(err.Error())

@@ -41,12 +41,19 @@ func (q queue) start(ctx context.Context) {
 	}
 }
 
-// hurry has some of those that wait for another try be tried now.
-func (q queue) hurry(ctx context.Context) {
+// hurry has some of those that wait for another try be tried now. Those that the store refuses for good wait as long as the library makes them.
+func (q queue) hurry(ctx context.Context, l *logger) {
 	const most = 32
 	n := 0
-	for _, item := range q.list(ctx) {
-		if item.Uploading || item.Tries == 0 || item.Expiry < retryTime.Seconds() {
+	all := q.list(ctx)
+	waiting := map[string]bool{}
+	for _, item := range all {
+		waiting[l.hide.from(item.Name)] = true
+	}
+	l.forget(func(name string) bool { return waiting[name] })
+	for _, item := range all {
+		refused := item.Tries >= refusedTries && l.refusal(item.Name) != ""
+		if item.Uploading || item.Tries == 0 || item.Expiry < retryTime.Seconds() || refused {
 			continue
 		}
 		if n++; n > most {

@@ -28,6 +28,9 @@ type served struct {
 	mounted *mounted
 	control net.Listener
 	log     *logger
+	// hierarchical: the store has directories, not names alone.
+	hierarchical bool
+	lost         string // where what the store refuses for good is kept; "" until there is something
 }
 
 // start mounts what is asked for. What a process before left in the cache is uploaded.
@@ -43,20 +46,26 @@ func start(ctx context.Context, r mount.ServeRequest, l *logger) (*served, error
 	if err := os.MkdirAll(r.Cache, 0o700); err != nil {
 		return nil, err
 	}
-	if opt.CacheMinFreeSpace, err = keepFree(r.Cache); err != nil {
+	keep, err := keepFree(r.Cache)
+	if err != nil {
 		return nil, err
 	}
+	opt.CacheMinFreeSpace = keep / 2 * 3
 	if err := prepare(ctx, r, l); err != nil {
 		return nil, err
 	}
 	if err := reach(ctx, r.Volume, backend, set); err != nil {
 		return nil, err
 	}
+	if r.Below != "" {
+		r.Volume.Source = strings.TrimSuffix(r.Volume.Source, "/") + "/" + r.Below
+		set["directory_markers"] = "false" // which would stay
+	}
 	f, err := open(ctx, r.Volume, backend, set)
 	if err != nil {
 		return nil, explain(r.Volume, err)
 	}
-	s := &served{request: r, root: strings.Trim(r.Volume.Source, "/"), log: l}
+	s := &served{request: r, root: strings.Trim(r.Volume.Source, "/"), hierarchical: set["hns"] == "true", log: l}
 	if err := repair(ctx, r.Cache, s.root, f, l); err != nil {
 		return nil, err
 	}
@@ -69,7 +78,7 @@ func start(ctx context.Context, r mount.ServeRequest, l *logger) (*served, error
 	if s.control, err = listen(r.Cache, s.left); err != nil {
 		return nil, err
 	}
-	if s.mounted, err = mountOn(s.vfs, r.Target, r.Volume); err != nil {
+	if s.mounted, err = mountOn(s.vfs, r, keysOf(r.Volume, backend), keep); err != nil {
 		_ = s.control.Close()
 		return nil, err
 	}
@@ -86,7 +95,8 @@ func prepare(ctx context.Context, r mount.ServeRequest, l *logger) error {
 	c.LogLevel = fs.LogLevelNotice
 	c.BufferSize = 4 * fs.Mebi
 	c.Transfers, c.Checkers = 4, 4
-	c.ConnectTimeout, c.Timeout = fs.Duration(10*time.Second), fs.Duration(time.Minute)
+	c.ConnectTimeout, c.Timeout = fs.Duration(10*time.Second), fs.Duration(30*time.Second)
+	c.LowLevelRetries = 3 // each is more than one try: clients of stores have retries of their own
 	if r.Volume.Kind == mount.AzureBlob {
 		c.LowLevelRetries = 1 // Azure's own client tries four times, within half a minute; more would only hide for minutes that the store is away
 	}
@@ -121,7 +131,7 @@ func (s *served) run(ctx context.Context, signals <-chan os.Signal) error {
 		case <-s.mounted.gone:
 			mounted = false
 		case <-tick.C:
-			s.queue.hurry(ctx)
+			s.queue.hurry(ctx, s.log)
 		case <-signals:
 			if err := unmount(s.request.Target); err != nil {
 				s.log.printf("unmount %s: %v", s.request.Target, err)
@@ -134,7 +144,7 @@ func (s *served) run(ctx context.Context, signals <-chan os.Signal) error {
 	return s.drain(ctx, signals)
 }
 
-// drain waits until everything is uploaded, trying again and again.
+// drain waits until everything is uploaded, trying again and again, and what the store refuses for good is set aside.
 func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 	look, retry := time.NewTicker(100*time.Millisecond), time.NewTicker(retryTime)
 	defer look.Stop()
@@ -148,12 +158,16 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 			cut = nil
 		default:
 		}
+		s.giveUp(ctx)
 		if s.mounted.handles.count() == 0 && s.queue.length(ctx) == 0 {
 			p, err := s.left()
 			if err != nil {
 				return err
 			}
 			if p.Pending == 0 {
+				if s.request.Below != "" && s.hierarchical {
+					_ = s.vfs.Fs().Rmdir(ctx, "") // there directories are more than names
+				}
 				return os.WriteFile(filepath.Join(filepath.Dir(s.request.Cache), mount.SettledFile), nil, 0o600)
 			}
 		}
@@ -164,7 +178,7 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-retry.C:
-			s.queue.hurry(ctx)
+			s.queue.hurry(ctx, s.log)
 			if s.queue.length(ctx) == 0 {
 				s.again()
 			}

@@ -74,6 +74,7 @@ func s3(v mount.Volume, s mount.Secret) configmap.Simple {
 		"provider": "AWS", "env_auth": "false", "region": v.Region, "force_path_style": "false",
 		"access_key_id": s["accesskey"], "secret_access_key": s["secretkey"],
 		"directory_markers": "true", "no_check_bucket": "true",
+		"copy_cutoff": "512Mi", // a store that copies more in one request may be silent for longer than we wait
 	}
 	if v.Endpoint != "" {
 		set["provider"], set["endpoint"], set["force_path_style"] = "Other", v.Endpoint, "true"

@@ -1,10 +1,11 @@
 // Package flexvolume is the FlexVolume drivers microsoft.com/smb and azure/blobfuse: the kubelet's calls become calls of the engine of package
 // mount, so that volumes of old mount as they are, with nothing else installed.
 //
-// Use [Main] as the program that the kubelet calls, and [Install] to put it where the kubelet looks. Its rules:
+// Use [Conceal] and [Main] as the program that the kubelet calls, and [Install] to put it where the kubelet looks. Its rules:
 //
 //   - It says exactly one JSON object, on standard output, whatever happens.
-//   - Secrets come in the kubelet's call and go on through a pipe; no message has their values.
+//   - Secrets come in the kubelet's call, are taken out of the command line before anything else ([Conceal]) and go on through a pipe; no message
+//     has their values.
 //   - The kubelet has no time limit for such calls, so they have their own.
 //
 // Example:
@@ -48,7 +49,10 @@ type capabilities struct {
 
 // Main answers one call of the kubelet. driver is the FlexVolume driver, vendor/name.
 func Main(ctx context.Context, driver string, args []string, m mount.Mounter, out io.Writer) int {
-	s := call(ctx, driver, args, m)
+	return say(call(ctx, driver, args, m), out)
+}
+
+func say(s status, out io.Writer) int {
 	if err := json.NewEncoder(out).Encode(s); err != nil || s.Status != "Success" {
 		return 1
 	}

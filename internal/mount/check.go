@@ -28,6 +28,9 @@ func (e *Engine) Check(ctx context.Context, v Volume, s Secret) (Checked, error)
 	}
 	own := *e
 	own.Dir, own.Attached = filepath.Join(dir, "state"), true
+	if v.Object() && !v.ReadOnly {
+		own.below = probeName()
+	}
 	target := filepath.Join(dir, "mount")
 	defer clearCheck(dir)
 	if err := own.Mount(ctx, target, v, s); err != nil {
@@ -107,20 +110,14 @@ func probe(target string, v Volume, written func() error) (denied bool, err erro
 	say := func(what string, err error) error {
 		return &Error{Op: what + " " + v.Source, Output: describe(err), Err: err}
 	}
-	d, err := os.Open(target)
-	if err != nil {
-		return false, say("open", err)
-	}
-	_, err = d.Readdirnames(1)
-	_ = d.Close()
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err := look(target, v); err != nil {
 		return false, say("list", err)
 	}
 	if v.ReadOnly {
 		return false, nil
 	}
 	host, _ := os.Hostname()
-	name := filepath.Join(target, ".pai-storage-check-"+host+"-"+rand.Text()[:8])
+	name := filepath.Join(target, probeName())
 	text := []byte("written by the node agent of " + host + " to see whether it can; it deletes this file at once\n")
 	switch err := write(name, text); {
 	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
@@ -144,6 +141,29 @@ func probe(target string, v Volume, written func() error) (denied bool, err erro
 		return false, say("read back", errors.New("it is not what was written: Input/output error"))
 	}
 	return false, nil
+}
+
+// look reads what the topmost directory begins with. Of an object store that was done when it was mounted; here it would be read to its end.
+func look(target string, v Volume) error {
+	if v.Object() {
+		_, err := os.Stat(target)
+		return err
+	}
+	d, err := os.Open(target)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if _, err := d.Readdirnames(1); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// probeName is the name of what a check makes and takes away.
+func probeName() string {
+	host, _ := os.Hostname()
+	return ".pai-storage-check-" + host + "-" + rand.Text()[:8]
 }
 
 func write(name string, text []byte) error {

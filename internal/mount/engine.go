@@ -26,6 +26,8 @@ type Engine struct {
 	MountNFS    []string // the command before its arguments; nil for "mount -t nfs"
 	// Attached: processes of object stores end with this one, for checks.
 	Attached bool
+
+	below string // what alone is served of object stores, for checks
 }
 
 func (e *Engine) dir() string {

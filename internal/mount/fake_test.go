@@ -48,7 +48,9 @@ func fakeObjectMount(dir, command string) int {
 		fmt.Fprintln(os.Stderr, "last words of the program")
 		return 1
 	case "hang":
-		select {}
+		for {
+			time.Sleep(time.Hour) // not select: the runtime would take it for a deadlock
+		}
 	default:
 		_ = json.NewEncoder(ready).Encode(mount.ServeAnswer{Error: b})
 		return 1

@@ -41,7 +41,7 @@ type Volume struct {
 	Endpoint string `json:"endpoint,omitempty"`
 	Region   string `json:"region,omitempty"` // of S3
 	// Options are mount options: those of nfs(5) and mount.cifs(8); for object stores allow_other, umask, uid, gid, file_mode, dir_mode,
-	// and those that package volume translates into them.
+	// default_permissions, and those that package volume translates into them.
 	Options  []string `json:"options,omitempty"`
 	ReadOnly bool     `json:"readOnly,omitempty"`
 }

@@ -28,6 +28,9 @@ type ServeRequest struct {
 	Cache  string `json:"cache"`
 	Volume Volume `json:"volume"`
 	Secret Secret `json:"secret"`
+	// Below is a new directory of the volume, which alone is served, and of which nothing stays; "" for the whole volume. Whoever only tries
+	// whether a volume can be written to need not wait until its topmost directory is listed.
+	Below string `json:"below,omitempty"`
 }
 
 // SettledFile is what that program leaves beside the cache when it ends with everything uploaded. Without it the cache has to be looked at.
@@ -137,7 +140,7 @@ func (e *Engine) mountObject(ctx context.Context, target string, v Volume, s Sec
 	}
 	defer answer.Close()
 	defer ready.Close()
-	request, err := json.Marshal(ServeRequest{target, filepath.Join(dir, "cache"), v, s})
+	request, err := json.Marshal(ServeRequest{Target: target, Cache: filepath.Join(dir, "cache"), Volume: v, Secret: s, Below: e.below})
 	if err != nil {
 		return wrap(op, err)
 	}

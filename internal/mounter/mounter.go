@@ -1,8 +1,8 @@
 // Package mounter is the program pai-mount, which works in the machine's own namespaces: the kubelet calls it as FlexVolume driver, the node
 // agent for its CSI driver and its checks, and people to see what object store mounts do.
 //
-// Use it from cmd/pai-mount alone. Its rules: what it is to do comes as JSON on standard input, so that a secret is never in a command line;
-// it starts in milliseconds, so it has the standard library and little else.
+// Use it from cmd/pai-mount alone. Its rules: what it is to do comes as JSON on standard input, so that a secret is in no command line but
+// the kubelet's own call, which is replaced at once; it starts in milliseconds, so it has the standard library and little else.
 //
 // Example:
 //
@@ -43,7 +43,11 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer)
 		if err != nil {
 			return exit(err, errs)
 		}
-		return flexvolume.Main(ctx, args[1], args[2:], &mount.Host{Program: self}, out)
+		call, err := flexvolume.Conceal(self, args[:2], args[2:], in)
+		if err != nil {
+			return flexvolume.Refuse(err, out)
+		}
+		return flexvolume.Main(ctx, args[1], call, &mount.Host{Program: self}, out)
 	case len(args) >= 1 && args[0] == "list":
 		return exit(list(ctx, engine, args[1:], out), errs)
 	case len(args) == 1 && (args[0] == "--help" || args[0] == "-h" || args[0] == "help"):

@@ -44,10 +44,10 @@ var tuning = []string{
 }
 
 // fuseOptions are those of FUSE that a mount of ours knows, or has anyhow.
-var fuseOptions = []string{"allow_other", "umask", "uid", "gid", "ro", "file_mode", "dir_mode"}
+var fuseOptions = []string{"allow_other", "umask", "uid", "gid", "ro", "file_mode", "dir_mode", "default_permissions"}
 
 // passedOver are options of mounts that say nothing about the file system.
-var passedOver = []string{"rw", "auto", "noauto", "users", "user", "nonempty", "default_permissions", "nosuid", "nodev", "exec", "suid", "dev", "_netdev", "direct_io", "kernel_cache", "big_writes"}
+var passedOver = []string{"rw", "auto", "noauto", "users", "user", "nonempty", "nosuid", "nodev", "exec", "suid", "dev", "_netdev", "direct_io", "kernel_cache", "big_writes"}
 
 // blobfuseOptions translates the words of blobfuse's command line into options of the engine.
 func blobfuseOptions(text string) ([]string, error) {

@@ -34,6 +34,7 @@ func TestVolumes(t *testing.T) {
 		"smb with a line":        {read: flex(FlexSMB, attributes{"source": "//server/share", "mountoptions": "vers=3.0\nuid=0"}), err: "control characters"},
 		"another flex driver":    {read: flex("acme/foo", nil), err: "not one of ours"},
 		"blobfuse":               {read: flex(FlexBlob, attributes{"container": "images", "tmppath": "/tmp/x", "mountoptions": "--file-cache-timeout-in-seconds=120 --log-level LOG_ERR -o allow_other,uid=1000 -o attr_timeout=240 --use-https=true"}), want: mount.Volume{Kind: mount.AzureBlob, Source: "images", Options: []string{"allow_other", "uid=1000"}}},
+		"blobfuse, modes":        {read: flex(FlexBlob, attributes{"container": "images", "mountoptions": "-o allow_other,default_permissions,umask=077"}), want: mount.Volume{Kind: mount.AzureBlob, Source: "images", Options: []string{"allow_other", "default_permissions", "umask=077"}}},
 		"blobfuse, unknown":      {read: flex(FlexBlob, attributes{"container": "images", "mountoptions": "--virtual-directory=true"}), err: "--virtual-directory has no counterpart"},
 		"blobfuse, FUSE unknown": {read: flex(FlexBlob, attributes{"container": "images", "mountoptions": "-o subtype=x"}), err: `"subtype" is unknown`},
 		"blobfuse, no container": {read: flex(FlexBlob, nil), err: "container: missing"},
