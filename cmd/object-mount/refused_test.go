@@ -44,7 +44,7 @@ func (l *lab) before(t *testing.T, answer func(http.ResponseWriter, *http.Reques
 		t.Fatal(err)
 	}
 	// Signatures are for the host that the request names, which this keeps.
-	proxy := &httputil.ReverseProxy{Director: func(r *http.Request) { r.URL.Scheme, r.URL.Host = behind.Scheme, behind.Host }}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = behind.Scheme, behind.Host }}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !answer(w, r) {
 			proxy.ServeHTTP(w, r)
