@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,14 +18,14 @@ import (
 // TestAnswerWithin: an API server that takes a question, or half answers it, is an error after a while. A log may take its time.
 func TestAnswerWithin(t *testing.T) {
 	const limit = 100 * time.Millisecond
-	half := false
+	var half atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/log") {
 			time.Sleep(2 * limit)
 			_, _ = w.Write([]byte("a line\n"))
 			return
 		}
-		if half {
+		if half.Load() {
 			_, _ = w.Write([]byte("{"))
 			w.(http.Flusher).Flush()
 		}
@@ -38,13 +39,14 @@ func TestAnswerWithin(t *testing.T) {
 	if err := s.AnswerWithin(limit); err != nil {
 		t.Fatal(err)
 	}
-	for _, half = range []bool{false, true} {
+	for _, is := range []bool{false, true} {
+		half.Store(is)
 		done := make(chan error, 1)
 		go func() { _, err := s.Pull(t.Context()); done <- err }()
 		select {
 		case err := <-done:
 			if err == nil || !strings.Contains(err.Error(), "the API server does not answer: it was given 100ms") {
-				t.Errorf("half an answer %v: %v", half, err)
+				t.Errorf("half an answer %v: %v", is, err)
 			}
 		case <-time.After(await.Limit):
 			t.Fatal("it waits for ever")
