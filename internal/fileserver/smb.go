@@ -16,8 +16,8 @@ import (
 // docs/decisions/0005-smb-accounts.md.
 type SMB struct {
 	Root     string // the directory that holds data and users
-	StateDir string // on a disk that stays: the machine's own account, and the users'
-	RunDir   string // in memory: sockets, process ids, who has what open, links to the users' folders
+	StateDir string // on a disk that stays: the machine's own account
+	RunDir   string // in memory: the users' accounts, sockets, process ids, who has what open, links to the users' folders
 	// HomeProgram is a program and its first arguments, for a user's first visit to the share home: it calls [MakeHome] with the others.
 	HomeProgram []string
 
@@ -53,7 +53,7 @@ var (
 )
 
 // PasswordFile is where Samba reads the accounts: what [Accounts.SMBPasswd] returns, replaced in one step, mode 0600.
-func (s SMB) PasswordFile() string { return path.Join(s.StateDir, "private", "smbpasswd") }
+func (s SMB) PasswordFile() string { return path.Join(s.RunDir, "private", "smbpasswd") }
 
 // HomeLinks is the directory that share home's path leads through, see [Homes].
 func (s SMB) HomeLinks() string { return path.Join(s.RunDir, "homes") }
@@ -76,7 +76,7 @@ func (s SMB) Directories() []Directory {
 	}
 	slices.SortFunc(list[4:], func(a, b Directory) int { return strings.Compare(a.Path, b.Path) })
 	return append(list, Directory{s.RunDir, 0o755, false}, Directory{path.Join(s.RunDir, "pid"), 0o755, false},
-		Directory{path.Join(s.RunDir, "lock"), 0o755, false}, Directory{path.Join(s.RunDir, "cache"), 0o755, false},
+		Directory{path.Join(s.RunDir, "private"), 0o700, false}, Directory{path.Join(s.RunDir, "lock"), 0o755, false}, Directory{path.Join(s.RunDir, "cache"), 0o755, false},
 		Directory{path.Join(s.RunDir, "ncalrpc"), 0o755, false}, Directory{s.HomeLinks(), 0o755, false})
 }
 

@@ -52,6 +52,10 @@ func (l layout) make() error {
 			return err
 		}
 	}
+	// Accounts were on this disk once: as good as passwords.
+	if err := os.Remove(l.state("samba", "private", "smbpasswd")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := os.Rename(l.earlierRecovery(), l.state("nfs")); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
