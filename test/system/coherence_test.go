@@ -50,7 +50,7 @@ func (f *faultLab) coherence(t *testing.T) {
 				continue
 			}
 			t.Run(from.name+" to "+to.name, func(t *testing.T) {
-				in := func(w way, command string) string { return w.run(t, "cd "+w.dir+"/seen/deep && "+command) }
+				in := func(w way, command string) string { return w.run(t, "cd "+w.dir+"/seen/deep && { "+command+"; }") }
 				f.on(t, "worker1", "rm -rf /share/data/seen; mkdir -p /share/data/seen/deep; cd /share/data/seen/deep; "+prepareChanges+"; chown -R 1000:1000 /share/data/seen")
 				if got := in(to, lookAtChanges); got != beforeChanges {
 					t.Fatalf("before the changes %s shows\n%s\nwant\n%s", to.name, got, beforeChanges)
