@@ -1,6 +1,9 @@
 package pai
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Finding is one reason why a job waits, failed, or does not end.
 type Finding struct {
@@ -13,6 +16,8 @@ type Finding struct {
 	// Evidence is what Kubernetes, or whoever else knows, said, as it was said.
 	Evidence string
 	Since    time.Time // when it was seen first; zero when that is not known
+	// HeldBy are jobs that hold what is missing and cannot go on themselves, the first of many. Whoever asks sees those that are his to see.
+	HeldBy []JobID
 }
 
 // Line is the finding in one line: the code, the sentence, and what mends it.
@@ -22,6 +27,14 @@ func (f Finding) Line() string {
 		line += "; " + f.Fix
 	}
 	return line
+}
+
+// For is the finding as a caller may see it: administrators see the jobs of all in it, others their own.
+func (f Finding) For(c Caller) Finding {
+	if !c.Admin {
+		f.HeldBy = slices.DeleteFunc(slices.Clone(f.HeldBy), func(id JobID) bool { return id.User != c.User })
+	}
+	return f
 }
 
 // The codes of the catalogue that are part of the message when a job is refused.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -57,7 +58,12 @@ func (g *guard) Job(ctx context.Context, id pai.JobID) (pai.Job, error) {
 	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.Job{}, err
 	}
-	return g.next.Jobs.Job(ctx, id)
+	j, err := g.next.Jobs.Job(ctx, id)
+	if caller, who := pai.CallerFrom(ctx); who == nil && j.Finding != nil {
+		f := j.Finding.For(caller)
+		j.Finding = &f
+	}
+	return j, err
 }
 
 // Jobs shows administrators the jobs of all, and others their own, whatever user they ask for.
@@ -108,7 +114,15 @@ func (g *guard) Diagnose(ctx context.Context, id pai.JobID) (pai.Diagnosis, erro
 	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.Diagnosis{}, err
 	}
-	return g.next.Jobs.Diagnose(ctx, id)
+	d, err := g.next.Jobs.Diagnose(ctx, id)
+	caller, who := pai.CallerFrom(ctx)
+	if err != nil || who != nil {
+		return pai.Diagnosis{}, cmp.Or(err, who)
+	}
+	for i, f := range d.Findings {
+		d.Findings[i] = f.For(caller)
+	}
+	return d, nil
 }
 
 func (g *guard) StopJob(ctx context.Context, id pai.JobID) error {

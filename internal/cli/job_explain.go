@@ -69,7 +69,7 @@ func printFindingAs(w io.Writer, title string, f client.Finding) error {
 	if _, err := fmt.Fprintf(w, "\n%s\n", term.Plain(title)); err != nil {
 		return err
 	}
-	rows := [][]string{{"to do", f.Fix}, {"by", fixerOf(f, time.Now())}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")}, {"since", since(f.Since)}}
+	rows := [][]string{{"to do", f.Fix}, {"by", fixerOf(f, time.Now())}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")}, {"held by", strings.Join(f.HeldBy, ", ")}, {"since", since(f.Since)}}
 	name := "evidence"
 	for line := range strings.Lines(strings.TrimSpace(f.Evidence)) {
 		rows = append(rows, []string{name, strings.TrimRight(line, "\r\n")})

@@ -42,6 +42,7 @@ type Finding struct {
 	Evidence string    `json:"evidence"`
 	Since    *int64    `json:"since"`
 	Line     string    `json:"line"`
+	HeldBy   []string  `json:"heldBy,omitempty"`
 }
 
 // Diagnosis is everything that can be said about why a job is as it is.

@@ -180,6 +180,8 @@ var (
 var (
 	noRoom = entry("JOB-201", "workers are busy", "Workers are large enough for the task, and other tasks use too much of them now.",
 		"Wait until others end, or ask for less.", nobody)
+	heldUp = entry("JOB-210", "workers are held up", "Workers are large enough for the task, and what it needs of them is held by tasks that cannot go on themselves: they do not end with time.",
+		"Mend what those tasks wait for, or end their jobs: paictl job explain, paictl job stop.", admin)
 	tooLarge = entry("JOB-202", "no worker is large enough", "No worker has as much as the task asks for, even when it is empty.",
 		"Ask for less in resourcePerInstance, or add a larger worker.", user)
 	noTakers = entry("JOB-203", "no worker takes tasks", "Workers are set to take no tasks (cordoned), or have taints that the task does not tolerate.",

@@ -336,3 +336,41 @@ func FuzzDiagnose(f *testing.F) {
 		}
 	})
 }
+
+// TestHolders: who waits for a worker is told whose tasks hold it that cannot go on, one's own by name.
+func TestHolders(t *testing.T) {
+	hold := func(cpu int64, by ...doctor.Holder) doctor.Hold {
+		return doctor.Hold{Quantity: pai.Quantity{CPU: cpu}, By: by}
+	}
+	own := doctor.Holder{Job: pai.JobID{User: "alice", Name: "stuck"}, Code: "STO-305"}
+	bob, carol := doctor.Holder{Job: pai.JobID{User: "bob", Name: "a"}, Code: "STO-301"}, doctor.Holder{Job: pai.JobID{User: "carol", Name: "b"}, Code: "STO-305"}
+	for _, c := range []struct {
+		name string
+		held map[string]doctor.Hold
+		want string // code, who, message
+	}{
+		{"nobody", nil, "JOB-201 time no worker has 1 CPU free now"},
+		{"who holds a part", map[string]doctor.Hold{"worker1": hold(1, own)},
+			"JOB-201 time no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305"},
+		{"all of one worker, and others hold the other", map[string]doctor.Hold{"worker1": hold(2, own)},
+			"JOB-201 time no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305"},
+		{"all", map[string]doctor.Hold{"worker1": hold(2, own), "worker2": hold(2, own)},
+			"JOB-210 user no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305"},
+		{"all, by others", map[string]doctor.Hold{"worker1": hold(2, bob), "worker2": hold(2, carol, bob)},
+			"JOB-210 administrator no worker has 1 CPU free now; held by 2 jobs of others, themselves waiting: STO-301, STO-305"},
+		{"all, by both", map[string]doctor.Hold{"worker1": hold(2, bob), "worker2": hold(2, own)},
+			"JOB-210 user no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305; 1 job of others, itself waiting: STO-301"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			facts := waiting(30)
+			facts.Tasks[0].Node, facts.Tasks[0].Unschedulable, facts.Held = "", "0/2 nodes are available: 2 Insufficient cpu.", c.held
+			f := doctor.Diagnose(facts)
+			if len(f) != 1 || f[0].Code+" "+string(f[0].Who)+" "+f[0].Message != c.want {
+				t.Errorf("got %+v, want %s", f, c.want)
+			}
+			if len(c.held) > 0 && len(f[0].HeldBy) == 0 {
+				t.Error("the holders are not named for administrators")
+			}
+		})
+	}
+}

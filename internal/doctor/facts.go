@@ -14,6 +14,20 @@ type Facts struct {
 	Tasks    []Task // that are not done, and those that failed; the latest attempt of each
 	Storages []Storage
 	Nodes    []Node // all of the cluster; shared between jobs, so never changed
+	// Held is what tasks hold of workers that cannot go on until somebody mends something, by worker; shared between jobs, so never changed.
+	Held map[string]Hold
+}
+
+// Hold is what tasks that cannot go on hold of one worker.
+type Hold struct {
+	Quantity pai.Quantity // together
+	By       []Holder
+}
+
+// Holder is a job whose tasks hold something and cannot go on.
+type Holder struct {
+	Job  pai.JobID
+	Code string // why, in the catalogue
 }
 
 // Job is the job as a whole.

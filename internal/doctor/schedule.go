@@ -161,7 +161,7 @@ func (d *diagnosis) room(t Task) {
 	case len(lacking) > 0 && !slices.ContainsFunc(open, func(n Node) bool { return fits(wants, n.Capacity) }):
 		f = tooLarge.finding("task role "+t.Role, "ask for less in resourcePerInstance", "no worker has %s, even when it is empty: the largest has %s", amount(wants, lacking), amount(largest(open), lacking))
 	case len(lacking) > 0:
-		f = noRoom.finding("task role "+t.Role, "wait until other tasks end, or ask for less", "no worker has %s free now%s", amount(wants, lacking), d.among(open))
+		f = d.busy("task role "+t.Role, wants, fmt.Sprintf("no worker has %s free now%s", amount(wants, lacking), d.among(open)), open)
 	case strings.Contains(says, "Too many pods"):
 		f = noRoom.finding("nodes", "wait until other tasks end", "every worker runs as many tasks as it may")
 	case strings.Contains(says, "untolerated taint"):
@@ -174,6 +174,73 @@ func (d *diagnosis) room(t Task) {
 		f = noPlace.finding("nodes", "the evidence is what the scheduler says", "the scheduler finds no worker for the task")
 	}
 	d.add(evidence(f, t), t.Name)
+}
+
+// busy is about workers that are large enough and have too little left. What tasks hold that run is free again with time; what tasks hold that
+// cannot go on is not.
+func (d *diagnosis) busy(object string, wants pai.Quantity, says string, open []Node) pai.Finding {
+	var held []Holder
+	passes := false
+	for _, n := range open {
+		if len(n.lacks(d.Storages)) > 0 {
+			continue
+		}
+		hold := d.Held[n.Name]
+		held = append(held, hold.By...)
+		passes = passes || fits(wants, without(n.Capacity, hold.Quantity))
+	}
+	if len(held) == 0 {
+		return noRoom.finding(object, "wait until other tasks end, or ask for less", "%s", says)
+	}
+	own, by := d.holders(held)
+	f := heldUp.finding(object, "its owner or an administrator mends what it waits for, or stops it", "%s; held by %s", says, by)
+	switch {
+	case passes:
+		f = noRoom.finding(object, "wait until other tasks end, or ask for less", "%s; held by %s", says, by)
+	case own != "":
+		f.Fix, f.Who = "see what it waits for: paictl job explain "+string(own)+"; or stop it: paictl job stop "+string(own), user
+	}
+	for _, h := range held {
+		f.HeldBy = append(f.HeldBy, h.Job)
+	}
+	slices.SortFunc(f.HeldBy, func(a, b pai.JobID) int { return cmp.Compare(a.String(), b.String()) })
+	f.HeldBy = slices.Compact(f.HeldBy)
+	f.HeldBy = f.HeldBy[:min(len(f.HeldBy), mostHolders)]
+	return f
+}
+
+// mostHolders is how many jobs that hold something are named.
+const mostHolders = 20
+
+// holders says who holds what, one's own jobs by name: who else has jobs is nobody's business. The first one's name is own.
+func (d *diagnosis) holders(held []Holder) (own pai.JobName, text string) {
+	slices.SortFunc(held, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(a.Job.String(), b.Job.String()), cmp.Compare(a.Code, b.Code))
+	})
+	var parts, codes []string
+	others := 0
+	for _, h := range slices.Compact(held) {
+		if h.Job.User != d.Job.ID.User {
+			others++
+			codes = append(codes, h.Code)
+			continue
+		}
+		own = cmp.Or(own, h.Job.Name)
+		parts = append(parts, fmt.Sprintf("%s, itself waiting: %s", h.Job, h.Code))
+	}
+	if others > 0 {
+		slices.Sort(codes)
+		jobs, wait := "jobs", "themselves"
+		if others == 1 {
+			jobs, wait = "job", "itself"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s of others, %s waiting: %s", others, jobs, wait, strings.Join(slices.Compact(codes), ", ")))
+	}
+	return own, few(parts)
+}
+
+func without(q, taken pai.Quantity) pai.Quantity {
+	return pai.Quantity{CPU: q.CPU - taken.CPU, MemoryMB: q.MemoryMB - taken.MemoryMB, GPU: q.GPU - taken.GPU}
 }
 
 // among says when only some of the workers count.

@@ -19,6 +19,7 @@ func (c *Cluster) facts(a attempt, j pai.Job, now time.Time) doctor.Facts {
 		Now:   now,
 		Job:   doctor.Job{ID: j.ID, State: j.State, Submitted: j.Submitted, HalfMade: a.halfMade(now), Held: a.held, Stopped: j.Stopped},
 		Nodes: c.nodeFacts(),
+		Held:  c.board.held(),
 	}
 	for _, m := range a.mounts {
 		f.Storages = append(f.Storages, c.storageFacts(m))

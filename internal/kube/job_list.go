@@ -3,13 +3,16 @@ package kube
 import (
 	"cmp"
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/doctor"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 )
 
@@ -28,6 +31,8 @@ type board struct {
 	dirty  map[string]bool // records whose own objects have changed
 	around bool            // nodes, claims, volumes or servers have changed
 	wake   chan struct{}
+
+	holds atomic.Pointer[map[string]doctor.Hold] // what jobs hold of workers that cannot go on; never changed
 }
 
 // entry is a job on the board.
@@ -35,6 +40,8 @@ type entry struct {
 	summary *pai.JobSummary
 	passing bool // what is said about it changes with time alone
 	bound   bool // a task has a worker and has not started
+	// holds is what the job's tasks hold of workers and cannot use until somebody mends something, by worker.
+	holds map[string]pai.Quantity
 }
 
 func newBoard(c *Cluster) *board {
@@ -130,39 +137,88 @@ func (b *board) work(most int) bool {
 		delete(b.dirty, name)
 	}
 	b.noted.Unlock()
+	changed := false
 	for _, name := range names {
-		b.update(name)
+		changed = b.update(name) || changed
+	}
+	if changed {
+		b.sumHolds()
+		b.touchAround() // who waits for a worker waits for somebody else now
 	}
 	return len(names) == most
 }
 
-// update works out the summary of a job. The caller holds mu.
-func (b *board) update(name string) {
+// held is what tasks hold of workers that cannot go on until somebody mends something. The result is shared: nobody may change it.
+func (b *board) held() map[string]doctor.Hold {
+	if holds := b.holds.Load(); holds != nil {
+		return *holds
+	}
+	return nil
+}
+
+// sumHolds puts together what all jobs hold. The caller holds mu.
+func (b *board) sumHolds() {
+	sum := map[string]doctor.Hold{}
+	for _, e := range b.entries {
+		for worker, q := range e.holds {
+			h := sum[worker]
+			h.Quantity = h.Quantity.Plus(q)
+			h.By = append(h.By, doctor.Holder{Job: e.summary.ID, Code: e.summary.Finding.Code})
+			sum[worker] = h
+		}
+	}
+	b.holds.Store(&sum)
+}
+
+// update works out the summary of a job, and tells whether what it holds of workers has changed. The caller holds mu.
+func (b *board) update(name string) bool {
+	old := b.entries[name]
 	r, ok := b.cluster.records.get(name)
 	if !ok {
-		if b.entries[name] != nil {
+		if old != nil {
 			delete(b.entries, name)
 			b.sorted = nil
 		}
-		return
+		return old != nil && len(old.holds) > 0
 	}
 	a, err := b.cluster.attempt(r.id, -1)
 	if err != nil {
-		return
+		return false
 	}
 	j, findings := b.cluster.examine(a)
 	s := summarize(a, j)
 	e := &entry{summary: s, bound: slices.ContainsFunc(a.pods, taskPod.startsSlowly)}
 	if len(findings) > 0 {
 		s.Finding = &findings[0]
+		s.Finding.HeldBy = nil // a list is for many people
 	}
 	e.passing = !j.State.Done() && (s.Finding == nil || s.Finding.Who == pai.FixedByWaiting || e.bound || j.State == pai.JobStopping)
-	if old := b.entries[name]; old != nil && reflect.DeepEqual(old.summary, s) {
+	if !j.State.Done() && s.Finding != nil && s.Finding.Who != pai.FixedByWaiting {
+		e.holds = a.holds()
+	}
+	b.entries[name] = e
+	if old == nil {
+		b.sorted = nil
+		return len(e.holds) > 0
+	}
+	same := maps.Equal(old.holds, e.holds) && (len(e.holds) == 0 || old.summary.Finding.Code == s.Finding.Code)
+	if reflect.DeepEqual(old.summary, s) {
 		e.summary = old.summary // the same pointer says that it is the same
 	} else {
 		b.sorted = nil
 	}
-	b.entries[name] = e
+	return !same
+}
+
+// holds is what the attempt's tasks hold of workers.
+func (a attempt) holds() map[string]pai.Quantity {
+	out := map[string]pai.Quantity{}
+	for _, p := range a.pods {
+		if p.node != "" && !p.state.Done() {
+			out[p.node] = out[p.node].Plus(p.requests)
+		}
+	}
+	return out
 }
 
 // startsSlowly tells whether a task has a worker and has not started.

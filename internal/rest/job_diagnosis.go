@@ -20,6 +20,7 @@ type finding struct {
 	Evidence string   `json:"evidence" doc:"What Kubernetes, or whoever else knows, said"`
 	Since    *int64   `json:"since" doc:"Milliseconds since 1970"`
 	Line     string   `json:"line" doc:"All of it in one line"`
+	HeldBy   []string `json:"heldBy,omitempty" doc:"Jobs that hold what is missing and cannot go on themselves, the first of many: those that the caller may see"`
 }
 
 type diagnosisOutput struct {
@@ -59,6 +60,10 @@ func findingOf(f *pai.Finding) *finding {
 	if f == nil {
 		return nil
 	}
-	return &finding{Code: f.Code, Object: f.Object, Message: f.Message, Fix: f.Fix, Who: string(f.Who), Tasks: list(f.Tasks),
+	out := &finding{Code: f.Code, Object: f.Object, Message: f.Message, Fix: f.Fix, Who: string(f.Who), Tasks: list(f.Tasks),
 		Evidence: f.Evidence, Since: millis(f.Since), Line: f.Line()}
+	for _, id := range f.HeldBy {
+		out.HeldBy = append(out.HeldBy, id.String())
+	}
+	return out
 }

@@ -1,0 +1,81 @@
+package kube
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/await"
+	"github.com/pai-storage/pai-storage/internal/kubefake"
+)
+
+// TestHolds: a job that waits for a worker says who holds it, as long as he does and cannot go on.
+func TestHolds(t *testing.T) {
+	client := kubefake.New(worker("one", corev1.ConditionTrue))
+	c, err := New(client, Options{JobsNamespace: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, c)
+	submit := func(user pai.UserName, name pai.JobName, change func(*corev1.Pod)) (pai.JobID, *corev1.Pod) {
+		t.Helper()
+		s := submission(user, name, "w")
+		s.Spec.TaskRoles[0].Resources = pai.Resources{CPU: 8, MemoryMB: 64}
+		id, err := c.Submit(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod := taskOf(t, c, id, "w", corev1.PodPending)
+		pod.Spec.Containers = []corev1.Container{{Name: "task", Resources: corev1.ResourceRequirements{Requests: resources("8", "64Mi", "0")}}}
+		change(pod)
+		if _, err := client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return id, pod
+	}
+	_, stuck := submit("bob", "stuck", func(p *corev1.Pod) {
+		p.Spec.NodeName = "one"
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "task",
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "InvalidImageName", Message: "no"}}}}
+	})
+	waits, _ := submit("alice", "waits", func(p *corev1.Pod) {
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable",
+			Message: "0/1 nodes are available: 1 Insufficient cpu."}}
+	})
+	code := func() string {
+		if _, err := c.Jobs(t.Context(), pai.JobQuery{}); err != nil { // whoever asks for the list has the board look
+			t.Fatal(err)
+		}
+		j, err := c.Job(t.Context(), waits)
+		if err != nil || j.Finding == nil {
+			return ""
+		}
+		return j.Finding.Code
+	}
+	await.Until(t, "the job says that it is held up", func() bool { return code() == "JOB-210" })
+	d, err := c.Diagnose(t.Context(), waits)
+	if err != nil || len(d.Findings) != 1 || len(d.Findings[0].HeldBy) != 1 || d.Findings[0].HeldBy[0].String() != "bob~stuck" {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	var listed *pai.Finding
+	await.Until(t, "the list says it, too", func() bool {
+		page, err := c.Jobs(t.Context(), pai.JobQuery{User: "alice"})
+		if err != nil || len(page.Jobs) != 1 {
+			t.Fatalf("got %+v, %v", page, err)
+		}
+		listed = page.Jobs[0].Finding
+		return listed != nil && listed.Code == "JOB-210"
+	})
+	if listed.HeldBy != nil {
+		t.Error("the list, which is for many people, names who holds it")
+	}
+
+	stuck.Status.Phase = corev1.PodRunning
+	stuck.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	if _, err := client.CoreV1().Pods("default").Update(t.Context(), stuck, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, "it passes with time when who holds it runs", func() bool { return code() == "JOB-201" })
+}
