@@ -40,6 +40,9 @@ const (
 	maxDrain        = 5 * time.Minute
 )
 
+// defaultPlacePatience is long enough for a file server to be started anew, and short beside the hours for which a cluster would stand idle.
+const defaultPlacePatience = 15 * time.Minute
+
 // gcPercent trades memory for time: most of the heap is the caches, which live long, and each collection walks through all of them.
 const gcPercent = 200
 
@@ -58,6 +61,7 @@ type restServer struct {
 	signOn            signOnFlags
 	proxies           peer.Proxies
 	taskInit          string
+	placePatience     time.Duration
 
 	stdout   io.Writer
 	log      *slog.Logger
@@ -130,6 +134,8 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 	f.StringVar(&s.virtualClusters, "virtual-clusters", "", "YAML `file` that says what is guaranteed to which virtual cluster")
 	f.DurationVar(&s.drain, "drain", 0, "how long to go on after being told to stop, not ready any more, until load balancers have noticed")
 	f.StringVar(&s.taskInit, "task-init-image", "pai.local/task-init:1", "container `image` that makes personal folders before tasks start")
+	f.DurationVar(&s.placePatience, "place-patience", defaultPlacePatience,
+		"how long a job that cannot mount its storages keeps its workers before it gives them back for a while; 0 for as long as it takes")
 	f.Func("trusted-proxies", "`addresses` and networks, with commas between them, whose X-Forwarded-For counts", func(text string) (err error) {
 		s.proxies, err = peer.ParseProxies(text)
 		return err
@@ -145,6 +151,9 @@ func (s *restServer) parse(args []string, stderr io.Writer) (status int, ok bool
 		return 2, false
 	case s.drain < 0 || s.drain > maxDrain:
 		fmt.Fprintf(stderr, "rest-server: --drain %s: from 0s to %s\n", s.drain, maxDrain)
+		return 2, false
+	case s.placePatience < 0:
+		fmt.Fprintf(stderr, "rest-server: --place-patience %s: 0s or more\n", s.placePatience)
 		return 2, false
 	case (s.bootstrapAdmin == "") != (s.bootstrapPassword == ""):
 		fmt.Fprintln(stderr, "rest-server: --bootstrap-admin and --bootstrap-admin-password-file go together")
@@ -167,6 +176,7 @@ func (s *restServer) run(ctx context.Context, client kubernetes.Interface) error
 	cluster, err := kube.New(client, kube.Options{
 		JobsNamespace: s.jobsNamespace, SystemNamespace: s.systemNamespace, VirtualClusters: shares, Log: s.log,
 		Now: s.now, Follower: s.follower, Ask: askServer, TaskInit: s.taskInit,
+		PlacePatience: s.placePatience,
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ package doctor
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"time"
@@ -88,6 +89,12 @@ func (d *diagnosis) sorted() []pai.Finding {
 
 // life is for jobs that are not done: each task on its way from the claim to its end.
 func (d *diagnosis) life() {
+	if a := d.Job.Aside; a != nil {
+		f := a.Finding
+		f.Message += fmt.Sprintf("; the job gave its workers back at %s and is tried again by %s", clock(a.Since), clock(a.Until))
+		d.add(f)
+		return
+	}
 	d.roles()
 	for _, t := range d.Tasks {
 		before := len(d.found)
@@ -100,6 +107,9 @@ func (d *diagnosis) life() {
 		d.unmade()
 	}
 }
+
+// clock is a time in a message, which people in several places read.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 MST") }
 
 func (d *diagnosis) task(t Task) {
 	switch {

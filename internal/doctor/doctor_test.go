@@ -374,3 +374,16 @@ func TestHolders(t *testing.T) {
 		})
 	}
 }
+
+// TestSetAside: a job that gave its workers back says why it did, since when, and when it is tried again, and nothing else.
+func TestSetAside(t *testing.T) {
+	facts := waiting(30)
+	facts.Tasks = nil
+	facts.Job.Aside = &doctor.Aside{Since: now, Until: now.Add(15 * time.Minute),
+		Finding: pai.Finding{Code: "STO-305", Object: "storage data", Message: "no such export", Fix: "make it", Who: pai.FixedByAdministrator}}
+	f := doctor.Diagnose(facts)
+	const want = "STO-305: no such export; the job gave its workers back at 12:00:00 UTC and is tried again by 12:15:00 UTC; make it"
+	if len(f) != 1 || f[0].Line() != want || f[0].Who != pai.FixedByAdministrator {
+		t.Errorf("got %+v, want %s", f, want)
+	}
+}

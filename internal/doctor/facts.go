@@ -35,9 +35,16 @@ type Job struct {
 	ID        pai.JobID
 	State     pai.JobState
 	Submitted time.Time
-	HalfMade  bool // the server died while it made the job
-	Held      bool // its tasks are made when its storages are bound
-	Stopped   bool // somebody stopped it
+	HalfMade  bool   // the server died while it made the job
+	Held      bool   // its tasks are made when its storages are bound
+	Stopped   bool   // somebody stopped it
+	Aside     *Aside // its tasks gave back their workers; nil when they did not
+}
+
+// Aside is why a job has no tasks for a while: they could not mount its storages for too long.
+type Aside struct {
+	Since, Until time.Time
+	Finding      pai.Finding // as it was then
 }
 
 // Role is a task role, which Kubernetes makes the tasks of.
@@ -184,8 +191,8 @@ type Node struct {
 	Cordoned    bool
 	CannotMount map[pai.StorageType]bool // what its agent says it cannot mount
 	CanMount    map[pai.StorageType]bool // what its agent says it can
-	Capacity    pai.Quantity
-	Drivers     []string   // CSI drivers that have registered
-	DriversSaid bool       // the worker has said which
-	Has         *Equipment // what its agent found there; nil when it has not said
+	Capacity    pai.Quantity             // what tasks can have of it: what it has less what pods ask for that are no tasks
+	Drivers     []string                 // CSI drivers that have registered
+	DriversSaid bool                     // the worker has said which
+	Has         *Equipment               // what its agent found there; nil when it has not said
 }

@@ -17,7 +17,7 @@ import (
 func (c *Cluster) facts(a attempt, j pai.Job, now time.Time) doctor.Facts {
 	f := doctor.Facts{
 		Now:   now,
-		Job:   doctor.Job{ID: j.ID, State: j.State, Submitted: j.Submitted, HalfMade: a.halfMade(now), Held: a.held, Stopped: j.Stopped},
+		Job:   doctor.Job{ID: j.ID, State: j.State, Submitted: j.Submitted, HalfMade: a.halfMade(now), Held: a.held, Stopped: j.Stopped, Aside: asideFact(a.aside)},
 		Nodes: c.nodeFacts(),
 		Held:  c.board.held(),
 	}
@@ -40,6 +40,13 @@ func (c *Cluster) facts(a attempt, j pai.Job, now time.Time) doctor.Facts {
 		f.Roles = append(f.Roles, fact)
 	}
 	return f
+}
+
+func asideFact(s *specs.SetAside) *doctor.Aside {
+	if s == nil {
+		return nil
+	}
+	return &doctor.Aside{Since: s.Since, Until: s.Until, Finding: s.Finding}
 }
 
 func (c *Cluster) latestPod(a attempt, role string, index int) (taskPod, bool) {
@@ -165,7 +172,7 @@ func optionIn(options []string, name string) string {
 
 // nodeFacts is what is known about the workers. It is made anew only when one of them has changed.
 func (c *Cluster) nodeFacts() []doctor.Node {
-	generation := c.nodes.generation.Load() + c.drivers.generation.Load() + c.heard.generation.Load()
+	generation := c.nodes.generation.Load() + c.drivers.generation.Load() + c.heard.generation.Load() + c.others.generation.Load()
 	if known := c.nodeList.Load(); known != nil && known.generation == generation {
 		return known.list
 	}
@@ -178,6 +185,7 @@ func (c *Cluster) nodeFacts() []doctor.Node {
 			has := facts(r)
 			n.fact.Has = &has
 		}
+		n.fact.Capacity = c.room(n)
 		list = append(list, n.fact)
 	}
 	c.nodeList.Store(&nodeList{generation, list})

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"strconv"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,48 +14,56 @@ import (
 
 // TestHolds: a job that waits for a worker says who holds it, as long as he does and cannot go on.
 func TestHolds(t *testing.T) {
-	client := kubefake.New(worker("one", corev1.ConditionTrue))
+	// A worker of 8 cores, of which a DaemonSet has a part and what has ended nothing.
+	other := func(namespace string, phase corev1.PodPhase, cpu string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "agent"}, Status: corev1.PodStatus{Phase: phase},
+			Spec: corev1.PodSpec{NodeName: "one", Containers: []corev1.Container{{Name: "c", Resources: corev1.ResourceRequirements{Requests: resources(cpu, "64Mi", "0")}}}}}
+	}
+	client := kubefake.New(worker("one", corev1.ConditionTrue), other("pai-system", corev1.PodRunning, "20m"), other("default", corev1.PodSucceeded, "7"))
 	c, err := New(client, Options{JobsNamespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	run(t, c)
-	submit := func(user pai.UserName, name pai.JobName, change func(*corev1.Pod)) (pai.JobID, *corev1.Pod) {
+	submit := func(user pai.UserName, name pai.JobName, cores int, change func(*corev1.Pod)) (pai.JobID, *corev1.Pod) {
 		t.Helper()
 		s := submission(user, name, "w")
-		s.Spec.TaskRoles[0].Resources = pai.Resources{CPU: 8, MemoryMB: 64}
+		s.Spec.TaskRoles[0].Resources = pai.Resources{CPU: cores, MemoryMB: 64}
 		id, err := c.Submit(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
 		pod := taskOf(t, c, id, "w", corev1.PodPending)
-		pod.Spec.Containers = []corev1.Container{{Name: "task", Resources: corev1.ResourceRequirements{Requests: resources("8", "64Mi", "0")}}}
+		pod.Spec.Containers = []corev1.Container{{Name: "task", Resources: corev1.ResourceRequirements{Requests: resources(strconv.Itoa(cores), "64Mi", "0")}}}
 		change(pod)
 		if _, err := client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		return id, pod
 	}
-	_, stuck := submit("bob", "stuck", func(p *corev1.Pod) {
+	_, stuck := submit("bob", "stuck", 7, func(p *corev1.Pod) {
 		p.Spec.NodeName = "one"
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "task",
 			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "InvalidImageName", Message: "no"}}}}
 	})
-	waits, _ := submit("alice", "waits", func(p *corev1.Pod) {
+	unplaced := func(p *corev1.Pod) {
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable",
 			Message: "0/1 nodes are available: 1 Insufficient cpu."}}
-	})
-	code := func() string {
+	}
+	waits, _ := submit("alice", "waits", 1, unplaced)
+	large, _ := submit("alice", "large", 8, unplaced)
+	code := func(id pai.JobID) string {
 		if _, err := c.Jobs(t.Context(), pai.JobQuery{}); err != nil { // whoever asks for the list has the board look
 			t.Fatal(err)
 		}
-		j, err := c.Job(t.Context(), waits)
+		j, err := c.Job(t.Context(), id)
 		if err != nil || j.Finding == nil {
 			return ""
 		}
 		return j.Finding.Code
 	}
-	await.Until(t, "the job says that it is held up", func() bool { return code() == "JOB-210" })
+	await.Until(t, "the job says that it is held up", func() bool { return code(waits) == "JOB-210" })
+	await.Until(t, "the one that asks for all of the worker says that it is too large", func() bool { return code(large) == "JOB-202" })
 	d, err := c.Diagnose(t.Context(), waits)
 	if err != nil || len(d.Findings) != 1 || len(d.Findings[0].HeldBy) != 1 || d.Findings[0].HeldBy[0].String() != "bob~stuck" {
 		t.Errorf("got %+v, %v", d, err)
@@ -62,10 +71,14 @@ func TestHolds(t *testing.T) {
 	var listed *pai.Finding
 	await.Until(t, "the list says it, too", func() bool {
 		page, err := c.Jobs(t.Context(), pai.JobQuery{User: "alice"})
-		if err != nil || len(page.Jobs) != 1 {
-			t.Fatalf("got %+v, %v", page, err)
+		if err != nil {
+			t.Fatal(err)
 		}
-		listed = page.Jobs[0].Finding
+		for _, s := range page.Jobs {
+			if s.ID == waits {
+				listed = s.Finding
+			}
+		}
 		return listed != nil && listed.Code == "JOB-210"
 	})
 	if listed.HeldBy != nil {
@@ -77,5 +90,5 @@ func TestHolds(t *testing.T) {
 	if _, err := client.CoreV1().Pods("default").Update(t.Context(), stuck, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	await.Until(t, "it passes with time when who holds it runs", func() bool { return code() == "JOB-201" })
+	await.Until(t, "it passes with time when who holds it runs", func() bool { return code(waits) == "JOB-201" })
 }

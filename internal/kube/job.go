@@ -97,6 +97,7 @@ type roleJob struct {
 	stopped   string
 	stoppedAt time.Time // when Kubernetes took it up
 	suspended bool
+	aside     *specs.SetAside // the latest time that it was set aside; nil for never
 	tags      []string
 	state     pai.JobState
 	message   string
@@ -133,6 +134,9 @@ func parseRoleJob(obj any) (roleJob, error) {
 	}
 	var err error
 	if out.attempt, err = number(j, specs.AttemptAnnotation); err != nil {
+		return out, err
+	}
+	if out.aside, err = specs.ParseSetAside(j.Annotations[specs.AsideAnnotation]); err != nil {
 		return out, err
 	}
 	if out.tags, err = specs.ParseTags(j.Annotations[specs.TagsAnnotation]); err != nil {

@@ -40,6 +40,7 @@ type entry struct {
 	summary *pai.JobSummary
 	passing bool // what is said about it changes with time alone
 	bound   bool // a task has a worker and has not started
+	aside   bool // it is set aside
 	// holds is what the job's tasks hold of workers and cannot use until somebody mends something, by worker.
 	holds map[string]pai.Quantity
 }
@@ -106,13 +107,17 @@ func (b *board) refresh() {
 	b.mu.Lock()
 	b.noted.Lock()
 	now := b.cluster.now()
-	all := b.around
-	if now.Sub(b.lastSlow) > boardSlow {
-		all, b.lastSlow = true, now
+	slow := now.Sub(b.lastSlow) > boardSlow
+	if slow {
+		b.lastSlow = now
 	}
+	all := b.around || slow
 	for name, e := range b.entries {
 		if !e.summary.State.Done() && (all || e.passing) {
 			b.dirty[name] = true
+		}
+		if slow && (e.bound || e.aside) {
+			b.cluster.jobKeeper.touch(name)
 		}
 	}
 	b.around = false
@@ -187,7 +192,7 @@ func (b *board) update(name string) bool {
 	}
 	j, findings := b.cluster.examine(a)
 	s := summarize(a, j)
-	e := &entry{summary: s, bound: slices.ContainsFunc(a.pods, taskPod.startsSlowly)}
+	e := &entry{summary: s, bound: slices.ContainsFunc(a.pods, taskPod.startsSlowly), aside: a.aside != nil}
 	if len(findings) > 0 {
 		s.Finding = &findings[0]
 		s.Finding.HeldBy = nil // a list is for many people

@@ -109,7 +109,7 @@ func (c *Cluster) keepJob(ctx context.Context, name string) error {
 	case !decided && a.stoppedByUser():
 		return c.suspend(ctx, a, specs.StoppedByUser)
 	case !decided:
-		return nil
+		return c.keepPlace(ctx, a)
 	}
 	if err := c.suspend(ctx, a, specs.StoppedByEnd); err != nil {
 		return err

@@ -66,6 +66,7 @@ type Options struct {
 	VirtualClusters map[string]pai.Quantity // what is guaranteed to whom
 	Follower        kubernetes.Interface    // fills the caches; nil: the client that does the rest
 	Ask             Ask                     // asks file servers whether they are there; nil: they are not asked
+	PlacePatience   time.Duration           // how long a job that cannot mount its storages keeps its workers; 0 for as long as it takes
 	TaskInit        string                  // the image that makes personal folders; "" for the local cluster's
 	Log             *slog.Logger            // nil: slog.Default()
 	Now             func() time.Time        // nil: time.Now
@@ -89,6 +90,7 @@ type Cluster struct {
 	records  *view[record]
 	jobs     *view[roleJob]
 	pods     *view[taskPod]
+	others   *view[otherPod]
 	chunks   *view[chunk]
 	nodes    *view[node]
 	events   *view[event]
@@ -108,6 +110,7 @@ type Cluster struct {
 	probes   *prober // nil: file servers are not asked
 	nodeList atomic.Pointer[nodeList]
 	taskInit string // the image that makes personal folders
+	patience time.Duration
 
 	rawNodes, rawPods cache.Indexer // what administrators see
 	rawRecords        cache.Indexer // documents of jobs
@@ -157,6 +160,9 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.pods.only = func(m metav1.Object) bool {
 		return m.GetNamespace() == c.namespace && m.GetLabels()[specs.JobLabel] != ""
 	}
+	c.others = newView("pod", c.log, parseOtherPod)
+	c.others.wide, c.others.only = true, func(m metav1.Object) bool { return !c.pods.only(m) }
+	c.others.group = func(p otherPod) string { return p.node }
 	c.chunks = newView("audit", c.log, parseChunk)
 	c.nodes = newView("node", c.log, parseNode)
 	c.events = newView("event", c.log, parseEvent)
@@ -164,7 +170,7 @@ func New(client kubernetes.Interface, o Options) (*Cluster, error) {
 	c.drivers = newView("CSI node", c.log, parseDrivers)
 	c.orders = newView("order", c.log, parseOrder)
 	c.reports = newView("node report", c.log, parseReport)
-	c.taskInit = o.TaskInit
+	c.taskInit, c.patience = o.TaskInit, o.PlacePatience
 	c.board = newBoard(c)
 	c.jobKeeper = newKeeper(c, "a job", c.keepJob, c.records.names)
 	c.accountKeeper = newKeeper(c, "an SMB account", c.keepAccount, c.accounts.names)
@@ -219,6 +225,7 @@ func (c *Cluster) watch(client kubernetes.Interface) error {
 		{slim(c.namespace, "", specs.JobLabel, slimJob).Batch().V1().Jobs().Informer(), c.jobs},
 		{nodes, c.nodes},
 		{pods, c.pods},
+		{pods, c.others},
 	} {
 		synced, err := pair.view.follow(pair.informer)
 		if err != nil {

@@ -50,6 +50,7 @@ type node struct {
 	worker   bool   // by its label
 	created  time.Time
 	capacity pai.Quantity
+	has      amounts // the same, exactly
 	fact     doctor.Node
 }
 
@@ -59,8 +60,8 @@ func parseNode(obj any) (node, error) {
 		return node{}, fmt.Errorf("expected a Node, got %T", obj)
 	}
 	out := node{name: n.Name, host: cmp.Or(n.Labels[corev1.LabelHostname], n.Name), worker: n.Labels["pai-worker"] == "true"}
-	out.created, out.capacity = n.CreationTimestamp.Time, quantityOf(n.Status.Allocatable)
-	out.fact = doctor.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Capacity: out.capacity, Reason: "it has not reported yet"}
+	out.created, out.capacity, out.has = n.CreationTimestamp.Time, quantityOf(n.Status.Allocatable), amountsOf(n.Status.Allocatable)
+	out.fact = doctor.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Reason: "it has not reported yet"}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
 			out.fact.Ready = c.Status == corev1.ConditionTrue
@@ -106,6 +107,48 @@ func parseDrivers(obj any) (drivers, error) {
 func quantityOf(list corev1.ResourceList) pai.Quantity {
 	gpu := list[specs.GPUResource]
 	return pai.Quantity{CPU: list.Cpu().Value(), MemoryMB: list.Memory().Value() >> 20, GPU: gpu.Value()}
+}
+
+// amounts are resources exactly as Kubernetes counts them.
+type amounts struct{ milliCPU, memory, gpu int64 }
+
+func amountsOf(list corev1.ResourceList) amounts {
+	gpu := list[specs.GPUResource]
+	return amounts{list.Cpu().MilliValue(), list.Memory().Value(), gpu.Value()}
+}
+
+func (a amounts) plus(b amounts) amounts {
+	return amounts{a.milliCPU + b.milliCPU, a.memory + b.memory, a.gpu + b.gpu}
+}
+
+// otherPod is what we keep of a pod that is no task.
+type otherPod struct {
+	node string
+	asks amounts // nothing, once it has ended
+}
+
+func parseOtherPod(obj any) (otherPod, error) {
+	p, ok := obj.(*corev1.Pod)
+	if !ok {
+		return otherPod{}, fmt.Errorf("expected a Pod, got %T", obj)
+	}
+	out := otherPod{node: p.Spec.NodeName}
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return out, nil
+	}
+	for _, c := range p.Spec.Containers {
+		out.asks = out.asks.plus(amountsOf(c.Resources.Requests))
+	}
+	return out, nil
+}
+
+// room is what a worker has for tasks: what it has less what other pods on it ask for, in whole cores.
+func (c *Cluster) room(n node) pai.Quantity {
+	left := n.has
+	for _, p := range c.others.in(n.name) {
+		left = left.plus(amounts{-p.asks.milliCPU, -p.asks.memory, -p.asks.gpu})
+	}
+	return pai.Quantity{CPU: max(left.milliCPU, 0) / 1000, MemoryMB: max(left.memory, 0) >> 20, GPU: max(left.gpu, 0)}
 }
 
 // Nodes is the workers as Kubernetes describes them. The guard decides who may.

@@ -20,6 +20,7 @@ type attempt struct {
 	pods   []taskPod
 	tried  map[taskKey][]taskPod // the same by task, the latest last
 	made   bool                  // every role has its Job
+	aside  *specs.SetAside       // why it has no tasks now and will have some again; nil when that is not so
 }
 
 // taskKey names a task of an attempt.
@@ -63,6 +64,11 @@ func attemptOf(r record, jobs []roleJob, pods []taskPod, number int) (attempt, b
 		slices.SortStableFunc(tried, func(a, b taskPod) int { return a.created.Compare(b.created) })
 	}
 	a.made = len(a.roles) == len(r.roles)
+	for _, rj := range a.roles {
+		if rj.suspended && rj.stopped == "" && rj.aside != nil && (a.aside == nil || rj.aside.Until.After(a.aside.Until)) {
+			a.aside = rj.aside
+		}
+	}
 	if r.held {
 		a.mounts = mountedAs(r.mounts, a.roles)
 	}
@@ -167,6 +173,9 @@ func (a attempt) state(roles []pai.RoleStatus) pai.JobState {
 			}
 		}
 		return pai.JobStopped
+	}
+	if a.aside != nil {
+		return pai.JobWaiting // whatever its old tasks still do
 	}
 	for _, role := range roles {
 		for _, t := range role.Tasks {

@@ -20,6 +20,7 @@ type view[T any] struct {
 	parse func(obj any) (T, error)
 	group func(T) string           // nil when the view is not asked by group
 	only  func(metav1.Object) bool // nil: the view takes every object
+	wide  bool                     // it has objects of several namespaces: an item's name has the namespace in it
 	// notify is told of each object that comes, goes, or is another to those who read the view, before anybody who waits for that goes on.
 	// It is called under the view's lock, so it may ask other views and not this one; nil: nobody wants to know.
 	notify func(T)
@@ -78,7 +79,7 @@ func (v *view[T]) put(obj any) {
 		v.log.Warn("object is not usable and is ignored", "kind", v.what, "namespace", meta.GetNamespace(), "name", meta.GetName(), "cause", err.Error())
 	}
 	it := item[T]{value: value, ok: err == nil, version: meta.GetResourceVersion()}
-	name := meta.GetName()
+	name := v.name(meta)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.ungroup(name)
@@ -100,6 +101,14 @@ func (v *view[T]) put(obj any) {
 	v.announce()
 }
 
+// name is what the view knows an object by.
+func (v *view[T]) name(meta metav1.Object) string {
+	if v.wide {
+		return meta.GetNamespace() + "/" + meta.GetName()
+	}
+	return meta.GetName()
+}
+
 func (v *view[T]) drop(obj any) {
 	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = gone.Obj
@@ -110,9 +119,10 @@ func (v *view[T]) drop(obj any) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	old := v.items[meta.GetName()]
-	v.ungroup(meta.GetName())
-	delete(v.items, meta.GetName())
+	name := v.name(meta)
+	old := v.items[name]
+	v.ungroup(name)
+	delete(v.items, name)
 	v.order = nil
 	if v.notify != nil && old.ok {
 		v.notify(old.value)

@@ -186,14 +186,19 @@ func folderExports(t *testing.T, f *faultLab) {
 // taskFaults are about resources, images, and how tasks end.
 func taskFaults() []fault {
 	return []fault{
-		{name: "workers are busy", code: "JOB-201", object: "task role w", job: task{cpu: 2}, alone: true,
+		{name: "workers are busy", code: "JOB-201", object: "task role w", job: task{}, alone: true,
+			cause: func(t *testing.T, f *faultLab) { f.occupy(t, "busy", task{}) }},
+		{name: "workers are held up", code: "JOB-210", object: "task role w", job: task{}, alone: true,
 			cause: func(t *testing.T, f *faultLab) {
-				for i := range 2 {
-					name := fmt.Sprintf("busy-%d", i)
-					t.Cleanup(func() { f.paictl(t, "job", "delete", "--yes", name) })
-					f.paictl(t, "job", "submit", writeFile(t, name, task{cpu: 2}.document(name))).mustSucceed(t, "submit")
+				f.declare(t, claim{name: "t-missing", source: nfs("/nope"), options: version41})
+				for _, job := range f.occupy(t, "stuck", task{storages: []string{"t-missing"}}) {
+					await.Until(t, job+" cannot go on", func() bool {
+						e := f.explain(t, job)
+						return len(e.Findings) > 0 && e.Findings[0].Code == "STO-305"
+					})
 				}
 			}},
+		{name: "workers run something beside tasks", code: "JOB-202", object: "task role w", job: task{cpu: 2}, idle: true},
 		{name: "no GPU anywhere", code: "JOB-202", object: "task role w", job: task{gpu: 1}, idle: true},
 		{name: "no worker is large enough", code: "JOB-202", object: "task role w", job: task{cpu: 64, memory: 500000}, idle: true},
 		{name: "workers take no tasks", code: "JOB-203", object: "nodes", job: task{}, alone: true, cause: func(t *testing.T, f *faultLab) { f.cordon(t) }},

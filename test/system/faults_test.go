@@ -175,6 +175,18 @@ func (f *faultLab) report(t *testing.T) {
 	t.Logf("%d faults:\n%s", len(f.rows), strings.Join(f.rows, "\n"))
 }
 
+// occupy has a task on each of the two workers, which have room for one.
+func (f *faultLab) occupy(t *testing.T, prefix string, x task) (jobs []string) {
+	t.Helper()
+	for i := range 2 {
+		name := fmt.Sprintf("%s-%d", prefix, i)
+		t.Cleanup(func() { f.paictl(t, "job", "delete", "--yes", name) })
+		f.paictl(t, "job", "submit", writeFile(t, name, x.document(name))).mustSucceed(t, "submit")
+		jobs = append(jobs, name)
+	}
+	return jobs
+}
+
 func (x task) document(name string) string {
 	image, command := x.image, x.command
 	if image == "" {

@@ -61,6 +61,7 @@ const (
 	TagsAnnotation           = "pai.storage/tags"     // on the first role's Job of attempt 0: a JSON list
 	StoragesAnnotation       = "pai.storage/storages" // on the record: what the tasks mount, as JSON
 	HeldAnnotation           = "pai.storage/held"     // on the record: the Jobs are made when the storages are bound
+	AsideAnnotation          = "pai.storage/aside"    // on Jobs: a [SetAside]
 )
 
 // The values of [StoppedAnnotation].
