@@ -72,7 +72,7 @@ func (o *jobStopOptions) waitFor(ctx context.Context, c *client.Client, names []
 		if err != nil {
 			return states, err
 		}
-		job, err := newJobWatch(o.streams, c).until(ctx, id, pai.JobState.Done)
+		job, err := newJobWatch(o.streams, c, "paictl job wait %s --for stopped").until(ctx, id, pai.JobState.Done)
 		if err != nil {
 			return states, err
 		}

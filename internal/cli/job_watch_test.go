@@ -34,7 +34,7 @@ func watched(t *testing.T, answers ...string) (*jobWatch, *strings.Builder, *[]t
 	}
 	var said strings.Builder
 	pauses := &[]time.Duration{}
-	watch := newJobWatch(&Streams{Err: &said}, c)
+	watch := newJobWatch(&Streams{Err: &said}, c, "paictl job wait %s")
 	watch.pause = func(ctx context.Context, d time.Duration) error { *pauses = append(*pauses, d); return ctx.Err() }
 	return watch, &said, pauses
 }

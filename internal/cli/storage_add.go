@@ -127,7 +127,7 @@ func (o *storageAddOptions) result(ctx context.Context, cmd *cobra.Command, c *c
 	if err != nil {
 		return err
 	}
-	value := map[string]any{"storage": st, "secret": made.SecretName, "granted": o.grant}
+	value := map[string]any{"storage": shownStorage(st), "secret": made.SecretName, "granted": list(o.grant)}
 	var checked checkedStorage
 	check := len(o.grant) > 0 && !o.noWait && !o.noCheck
 	if check {
