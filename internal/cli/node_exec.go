@@ -31,7 +31,9 @@ port, so it works when the worker's network or kubelet does not. The exit status
 		Example: `  paictl node exec worker1 -- ls -l /share/data
   paictl node exec worker2 -- tail /var/log/pai/kubelet.log`,
 		Args: cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error { return runNodeExec(cmd.Context(), o, cmd, args[0], args[1:]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runNodeExec(cmd.Context(), o, cmd, args[0], args[1:])
+		},
 	}
 	o.cluster.add(cmd)
 	return cmd

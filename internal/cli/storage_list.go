@@ -49,7 +49,9 @@ func shownStorage(st client.Storage) storageResult {
 // overviewResult is a storage as administrators see it. What the table has is there also when it is empty.
 type overviewResult struct {
 	client.StorageOverview
+	Type     string   `json:"type"`
 	Kind     string   `json:"kind"`
+	Size     string   `json:"size"`
 	ReadOnly bool     `json:"readOnly"`
 	Groups   []string `json:"groups"`
 	Reason   string   `json:"reason"`
@@ -81,14 +83,14 @@ func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Comma
 }
 
 func listAllStorages(ctx context.Context, o *storageListOptions, cmd *cobra.Command, c *client.Client) error {
-	list, err := c.AllStorages(ctx)
+	all, err := c.AllStorages(ctx)
 	if err != nil {
 		return err
 	}
 	shown := []overviewResult{}
-	for _, st := range list {
-		shown = append(shown, overviewResult{StorageOverview: st, Kind: kindOf(st.Storage), ReadOnly: st.ReadOnly, Groups: append([]string{}, st.Groups...),
-			Reason: waitsText(st.Storage)})
+	for _, st := range all {
+		shown = append(shown, overviewResult{StorageOverview: st, Type: st.Type, Kind: kindOf(st.Storage), Size: st.Size, ReadOnly: st.ReadOnly,
+			Groups: list(st.Groups), Reason: waitsText(st.Storage)})
 	}
 	return printResult(o.streams, cmd, map[string]any{"storages": shown}, func() error {
 		var rows [][]string
