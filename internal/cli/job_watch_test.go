@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,5 +84,15 @@ func TestWatchEnds(t *testing.T) {
 	_, err := watch.until(ctx, pai.JobID{User: "alice", Name: "x"}, pai.JobState.Done)
 	if err == nil || err.Error() != "job alice~x is still WAITING, only waiting for it ended: enough" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestInterruptedIsNotTheServersFault: a request that the caller ended says why, and not that the server was not reached.
+func TestInterruptedIsNotTheServersFault(t *testing.T) {
+	watch, _, _ := watched(t, answerOf("WAITING"))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(signalError(syscall.SIGINT))
+	if _, err := watch.client.Job(ctx, pai.JobID{User: "alice", Name: "x"}); err == nil || err.Error() != "interrupted" || statusOf(err) != 130 {
+		t.Errorf("got %v", err)
 	}
 }
