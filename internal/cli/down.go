@@ -42,7 +42,8 @@ func runDown(ctx context.Context, o *downOptions, cmd *cobra.Command) error {
 	if err := localcluster.Down(ctx, cfg, o.purge); err != nil {
 		return err
 	}
-	return printResult(o.streams, cmd, map[string]any{"name": cfg.Name, "stateDir": cfg.StateDir, "purged": o.purge}, func() error {
+	value := map[string]any{"name": cfg.Name, "stateDir": cfg.StateDir, "purged": o.purge}
+	return printResult(o.streams, cmd, value, func() error {
 		text := "is stopped; what it stored is kept in " + cfg.StateDir
 		if o.purge {
 			text = "is gone, with all that it stored"

@@ -26,10 +26,12 @@ func newJobLogs(s *Streams) *cobra.Command {
 		Use:   "logs JOB",
 		Short: "Print what a task of a job wrote",
 		Long: `Print what a task of a job wrote. JOB is USER~NAME, or the NAME alone of one of your own. With --follow, wait for the
-task to start, and go on until it ends; until it starts, standard error has how the job is, and why it waits. Interrupting ends that, not the job.
+task to start, and go on until it ends; until it starts, standard error has how the job is, and why it waits. Interrupting
+ends that, not the job.
 
-With --output json the document has "job", "taskIndex" and "lines"; with --follow it is JSON Lines: a document for each line of the log as it
-comes, with "line" in place of "lines", and one more with "message" and "exitStatus" when something goes wrong.
+With --output json the document has "job", "taskIndex" and "lines". With --follow it is JSON Lines: a document for each
+line of the log as it comes, with "line" in place of "lines", and one more with "message" and "exitStatus" when something
+goes wrong.
 
 Exit status: 0 well, 1 failed, 2 wrong usage, 3 not signed in or not allowed, 4 no such job, task or log, 130 interrupted.`,
 		Example: `  paictl job logs train-7
@@ -103,7 +105,7 @@ func (o *jobLogsOptions) open(ctx context.Context, watch *jobWatch) (io.ReadClos
 	var shown sync.WaitGroup
 	shown.Go(func() {
 		if watch.pause(watching, firstPause) == nil { // most logs are there at once
-			_, _ = watch.until(watching, o.request.Job, pai.JobState.Done) // what goes wrong, the request for the log says, too
+			_, _ = watch.until(watching, o.request.Job, pai.JobState.Done) // the request for the log fails, too
 		}
 	})
 	log, err := watch.client.Log(ctx, o.request)

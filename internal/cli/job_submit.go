@@ -85,7 +85,9 @@ func runJobSubmit(ctx context.Context, o *jobSubmitOptions, cmd *cobra.Command, 
 }
 
 // waitFor waits until the job is done.
-func (o *jobSubmitOptions) waitFor(ctx context.Context, cmd *cobra.Command, c *client.Client, id pai.JobID, result jobSubmitResult) error {
+func (o *jobSubmitOptions) waitFor(
+	ctx context.Context, cmd *cobra.Command, c *client.Client, id pai.JobID, result jobSubmitResult,
+) error {
 	ctx, cancel := o.limit.within(ctx)
 	defer cancel()
 	goal := jobGoals[0]

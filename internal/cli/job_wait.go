@@ -35,7 +35,8 @@ func (l *waitLimit) within(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeoutCause(ctx, l.timeout, fmt.Errorf("%s are over", l.timeout))
 }
 
-// jobGoal is what is waited for: a word of --for, and the states that are well then. Every job that is done ends the waiting.
+// jobGoal is what is waited for: a word of --for, and the states that are well then. Every job that is done ends the
+// waiting.
 type jobGoal struct {
 	word string
 	well []pai.JobState
@@ -102,8 +103,8 @@ func newJobWait(s *Streams) *cobra.Command {
 		Short: "Wait until a job is done, or runs, or fails",
 		Long: `Wait until a job is done, and show on standard error how it goes: its state, how many tasks are how far, and why it
 waits. On a terminal that is one line that changes, elsewhere a new line whenever something changed. With --for running, wait
-until it runs; with --for failed, succeeded or stopped, until it is done, and fail when it came to another end. Interrupting ends the waiting,
-not the job.
+until it runs; with --for failed, succeeded or stopped, until it is done, and fail when it came to another end.
+Interrupting ends the waiting, not the job.
 
 Exit status: 0 succeeded (--for running: runs, or ran well; --for failed: failed; --for stopped: stopped), 1 another end or not in time,
 2 wrong usage, 3 not signed in or not allowed, 4 no such job, 130 interrupted.`,

@@ -51,7 +51,9 @@ func runNodeExec(ctx context.Context, o *nodeExecOptions, cmd *cobra.Command, wo
 	if err != nil {
 		return fmt.Errorf("%s: %w", worker, err)
 	}
-	value := map[string]any{"worker": worker, "stdout": string(result.Stdout), "stderr": string(result.Stderr), "exitStatus": result.ExitCode}
+	value := map[string]any{
+		"worker": worker, "stdout": string(result.Stdout), "stderr": string(result.Stderr), "exitStatus": result.ExitCode,
+	}
 	err = printResult(o.streams, cmd, value, func() error {
 		_, err := o.streams.Out.Write(result.Stdout)
 		_, fault := o.streams.Err.Write(result.Stderr)

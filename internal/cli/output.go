@@ -56,7 +56,8 @@ func typedFormat(cmd *cobra.Command, args []string) string {
 	return outputFormat(cmd)
 }
 
-// printResult prints a value for people with table. For programs it is kept until the run ends: with what goes wrong until then it is one document.
+// printResult prints a value for people with table. For programs it is kept until the run ends: with what goes wrong
+// until then it is one document.
 func printResult(s *Streams, cmd *cobra.Command, value any, table func() error) error {
 	if outputFormat(cmd) != "table" {
 		s.result = value

@@ -223,8 +223,8 @@ func newServiceLogs(s *Streams) *cobra.Command {
 	o := &serviceOptions{streams: s}
 	cmd := o.command("logs", "Show what services have said", "  paictl service logs -n storage-manager --follow",
 		func(ctx context.Context, cmd *cobra.Command) error { return o.logs(ctx, cmd) })
-	cmd.Long = `Show what services have said. With --output json the document has "lines", each with "service", "node" and "line"; with --follow it is JSON
-Lines: such a document for each line as it comes.`
+	cmd.Long = `Show what services have said. With --output json the document has "lines", each with "service", "node" and "line"; with
+--follow it is JSON Lines: such a document for each line as it comes.`
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on as they speak")
 	cmd.Flags().Int64Var(&o.tail, "tail", -1, "only so many lines of each pod")
 	return cmd
