@@ -120,7 +120,10 @@ func codeOfAPI(err error) string {
 func hintForAPI(err error) string {
 	var failed jobFailedError
 	var unreachable *net.OpError
+	var going stillGoing
 	switch {
+	case errors.As(err, &going):
+		return "hint: go on with: " + going.again
 	case errors.As(err, &failed):
 		return fmt.Sprintf("hint: see what it wrote with: paictl job logs %s\n      and why, with: paictl job explain %s", failed.id, failed.id)
 	case errors.As(err, &unreachable), errors.Is(err, syscall.ECONNREFUSED):

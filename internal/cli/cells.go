@@ -69,8 +69,7 @@ func ageOf(now time.Time, at *time.Time) string {
 	if at == nil {
 		return ""
 	}
-	ms := at.UnixMilli()
-	return age(now, &ms)
+	return age(now, *at)
 }
 
 // latencyText is how long a check took, "" when there was none.

@@ -27,14 +27,14 @@ It also cleans up after an "up" that was killed.`,
 		Example: `  paictl down
   paictl down --name second --purge`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDown(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDown(cmd.Context(), o, cmd) },
 	}
 	o.cluster.add(cmd)
 	cmd.Flags().BoolVar(&o.purge, "purge", false, "delete what the cluster stored")
 	return cmd
 }
 
-func runDown(ctx context.Context, o *downOptions) error {
+func runDown(ctx context.Context, o *downOptions, cmd *cobra.Command) error {
 	cfg, err := o.cluster.config()
 	if err != nil {
 		return err
@@ -42,10 +42,13 @@ func runDown(ctx context.Context, o *downOptions) error {
 	if err := localcluster.Down(ctx, cfg, o.purge); err != nil {
 		return err
 	}
-	if o.purge {
-		fmt.Fprintf(o.streams.Out, "cluster %q is gone, with all that it stored\n", cfg.Name)
-		return nil
-	}
-	fmt.Fprintf(o.streams.Out, "cluster %q is stopped; what it stored is kept in %s\n", cfg.Name, cfg.StateDir)
-	return nil
+	value := map[string]any{"name": cfg.Name, "stateDir": cfg.StateDir, "purged": o.purge}
+	return printResult(o.streams, cmd, value, func() error {
+		text := "is stopped; what it stored is kept in " + cfg.StateDir
+		if o.purge {
+			text = "is gone, with all that it stored"
+		}
+		_, err := fmt.Fprintf(o.streams.Out, "cluster %q %s\n", cfg.Name, text)
+		return err
+	})
 }

@@ -75,5 +75,5 @@ func localTime(text string) string {
 	if err != nil {
 		return text
 	}
-	return t.Local().Format(time.DateTime)
+	return when(t)
 }

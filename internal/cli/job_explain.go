@@ -69,7 +69,8 @@ func printFindingAs(w io.Writer, title string, f client.Finding) error {
 	if _, err := fmt.Fprintf(w, "\n%s\n", term.Plain(title)); err != nil {
 		return err
 	}
-	rows := [][]string{{"to do", f.Fix}, {"by", fixerOf(f, time.Now())}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")}, {"held by", strings.Join(f.HeldBy, ", ")}, {"since", since(f.Since)}}
+	rows := [][]string{{"to do", f.Fix}, {"by", fixerOf(f, time.Now())}, {"about", f.Object}, {"tasks", strings.Join(f.Tasks, ", ")},
+		{"held by", strings.Join(f.HeldBy, ", ")}, {"since", moment(f.Since)}}
 	name := "evidence"
 	for line := range strings.Lines(strings.TrimSpace(f.Evidence)) {
 		rows = append(rows, []string{name, strings.TrimRight(line, "\r\n")})
@@ -93,15 +94,8 @@ var fixers = map[pai.Fixer]string{
 
 // fixerOf says who can mend what was found. What has not passed within a minute may not pass at all.
 func fixerOf(f client.Finding, now time.Time) string {
-	if f.Who == pai.FixedByWaiting && f.Since != nil && now.Sub(time.UnixMilli(*f.Since)) > time.Minute {
+	if f.Who == pai.FixedByWaiting && f.Since != nil && now.Sub(f.Since.Time) > time.Minute {
 		return "nobody, as far as is known; when it lasts, ask an administrator"
 	}
 	return fixers[f.Who]
-}
-
-func since(ms *int64) string {
-	if ms == nil {
-		return ""
-	}
-	return time.UnixMilli(*ms).Local().Format(time.DateTime)
 }

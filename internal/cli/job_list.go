@@ -171,10 +171,17 @@ func (o *jobListOptions) print(list []client.JobSummary, users bool) error {
 		if users {
 			name = j.Username + "~" + j.Name
 		}
-		rows = append(rows, []string{name, string(j.State), age(now, j.SubmissionTime), j.VirtualCluster, strconv.Itoa(j.TotalTaskNumber),
+		rows = append(rows, []string{name, string(j.State), submittedAgo(now, j.SubmissionTime), j.VirtualCluster, strconv.Itoa(j.TotalTaskNumber),
 			strings.Join(j.Storages, ","), findingLine(j.Finding)})
 	}
 	return term.CutTable(o.streams.Out, []string{"JOB", "STATE", "AGE", "VC", "TASKS", "STORAGES", "WHY"}, rows)
+}
+
+func submittedAgo(now time.Time, t *client.Time) string {
+	if t == nil {
+		return ""
+	}
+	return age(now, t.Time)
 }
 
 // findingLine is the first line of what was found, "" when nothing was.
@@ -187,11 +194,8 @@ func findingLine(f *client.Finding) string {
 }
 
 // age says how long ago something was, as roughly as people do.
-func age(now time.Time, ms *int64) string {
-	if ms == nil {
-		return ""
-	}
-	d := max(now.Sub(time.UnixMilli(*ms)), 0)
+func age(now, then time.Time) string {
+	d := max(now.Sub(then), 0)
 	switch {
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -103,11 +102,12 @@ func attemptText(n int) string {
 	return strconv.Itoa(n)
 }
 
-func moment(ms *int64) string {
-	if ms == nil {
+// moment is a time for people, "" when there is none.
+func moment(t *client.Time) string {
+	if t == nil {
 		return ""
 	}
-	return time.UnixMilli(*ms).Format(time.RFC3339)
+	return when(t.Time)
 }
 
 func number(n *int) string {

@@ -22,7 +22,7 @@ func newJobStop(s *Streams) *cobra.Command {
 		Use:   "stop JOB...",
 		Short: "Stop jobs",
 		Long: `Stop jobs: their tasks end, and what they wrote stays, their logs, too. A job that is done stays as it is. With --wait,
-wait until all of them are done.
+wait until all of them are done: a task that has begun to start is told to end (SIGTERM), and has 30 seconds to do so.
 
 A job that cannot be stopped does not keep the others from it. Exit status: 0 all were told to stop (with --wait: all are done),
 1 failed, 2 wrong usage, 3 not signed in or not allowed, 4 no such job.`,
@@ -72,7 +72,7 @@ func (o *jobStopOptions) waitFor(ctx context.Context, c *client.Client, names []
 		if err != nil {
 			return states, err
 		}
-		job, err := newJobWatch(o.streams, c).until(ctx, id, pai.JobState.Done)
+		job, err := newJobWatch(o.streams, c, "paictl job wait %s --for stopped").until(ctx, id, pai.JobState.Done)
 		if err != nil {
 			return states, err
 		}

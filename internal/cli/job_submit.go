@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/jobspec"
 )
 
 type jobSubmitOptions struct {
 	streams *Streams
 	wait    bool
+	limit   waitLimit
 	name    string
 }
 
@@ -26,9 +29,10 @@ func newJobSubmit(s *Streams) *cobra.Command {
 		Long: `Submit the job that a job protocol document (version 2, YAML) describes, and print its name, USER~JOB. "-" reads the
 document from standard input. With --wait, show how the job goes until it is done, as "paictl job wait" does.
 
-Exit status: 0 submitted (with --wait: succeeded), 1 failed, 2 wrong usage, 3 not signed in or not allowed.`,
+Exit status: 0 submitted (with --wait: succeeded), 1 failed (with --wait: or stopped, or not in time, and then the job goes on), 2 wrong
+usage, 3 not signed in or not allowed, 130 interrupted (with --wait: the job goes on).`,
 		Example: `  paictl job submit job.yaml
-  paictl job submit --wait job.yaml
+  paictl job submit --wait --timeout 2h job.yaml
   paictl job submit --name train-7 job.yaml
   generate-job | paictl job submit -`,
 		Args: cobra.ExactArgs(1),
@@ -36,10 +40,24 @@ Exit status: 0 submitted (with --wait: succeeded), 1 failed, 2 wrong usage, 3 no
 	}
 	cmd.Flags().StringVar(&o.name, "name", "", "name of the job, in place of the document's")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until the job is done")
+	o.limit.add(cmd, "with --wait: not longer than this, such as 10m")
 	return cmd
 }
 
+// jobSubmitResult is a job that was submitted and, with --wait, how it ended.
+type jobSubmitResult struct {
+	ID       string   `json:"job"`
+	Warnings []string `json:"warnings"`
+	*client.Job
+}
+
 func runJobSubmit(ctx context.Context, o *jobSubmitOptions, cmd *cobra.Command, file string) error {
+	switch {
+	case o.limit.timeout != 0 && !o.wait:
+		return usageError{errors.New("--timeout: nothing is waited for without --wait")}
+	case o.limit.check() != nil:
+		return o.limit.check()
+	}
 	document, err := readDocument(o.streams, file)
 	if err != nil {
 		return err
@@ -58,23 +76,32 @@ func runJobSubmit(ctx context.Context, o *jobSubmitOptions, cmd *cobra.Command, 
 	for _, w := range warnings {
 		fmt.Fprintf(o.streams.Err, "warning: %s\n", w)
 	}
-	printName := func() error { _, err := fmt.Fprintln(o.streams.Out, id); return err }
-	if !o.wait {
-		return printResult(o.streams, cmd, map[string]any{"job": id.String(), "warnings": append([]string{}, warnings...)}, printName)
+	result := jobSubmitResult{ID: id.String(), Warnings: append([]string{}, warnings...)}
+	err = printResult(o.streams, cmd, result, func() error { _, err := fmt.Fprintln(o.streams.Out, id); return err })
+	if err != nil || !o.wait {
+		return err
 	}
-	if outputFormat(cmd) == "table" {
-		if err := printName(); err != nil {
-			return err
-		}
+	return o.waitFor(ctx, cmd, c, id, result)
+}
+
+// waitFor waits until the job is done.
+func (o *jobSubmitOptions) waitFor(
+	ctx context.Context, cmd *cobra.Command, c *client.Client, id pai.JobID, result jobSubmitResult,
+) error {
+	ctx, cancel := o.limit.within(ctx)
+	defer cancel()
+	goal := jobGoals[0]
+	job, err := newJobWatch(o.streams, c, goal.again()).until(ctx, id, goal.enough)
+	if job.Name != "" {
+		result.Job = &job
 	}
-	job, err := newJobWatch(o.streams, c).until(ctx, id, pai.JobState.Done)
+	if err := printResult(o.streams, cmd, result, noTable); err != nil {
+		return err
+	}
 	if err != nil {
 		return err
 	}
-	if err := printResult(o.streams, cmd, job, func() error { return nil }); err != nil {
-		return err
-	}
-	return endOf(id, job)
+	return goal.endOf(id, job)
 }
 
 func (o *jobSubmitOptions) rename(document []byte) ([]byte, error) {

@@ -22,13 +22,17 @@ const patience = 20
 
 // jobFailedError is a job that was waited for and did not succeed.
 type jobFailedError struct {
-	id    pai.JobID
-	state pai.JobState
-	why   string
+	id     pai.JobID
+	state  pai.JobState
+	wanted pai.JobState // when that is not success
+	why    string
 }
 
 func (e jobFailedError) Error() string {
 	text := fmt.Sprintf("job %s is %s", e.id, e.state)
+	if e.wanted != "" {
+		text += ", not " + string(e.wanted)
+	}
 	if e.why != "" {
 		text += ": " + e.why
 	}
@@ -40,10 +44,11 @@ type jobWatch struct {
 	client *client.Client
 	live   *term.Live
 	pause  func(context.Context, time.Duration) error
+	again  string // the command that goes on with it, with %s for the job
 }
 
-func newJobWatch(s *Streams, c *client.Client) *jobWatch {
-	return &jobWatch{client: c, live: term.NewLive(s.Err), pause: sleep}
+func newJobWatch(s *Streams, c *client.Client, again string) *jobWatch {
+	return &jobWatch{client: c, live: term.NewLive(s.Err), pause: sleep, again: again}
 }
 
 // sleep waits, or ends with the context.
@@ -74,7 +79,7 @@ func (w *jobWatch) until(ctx context.Context, id pai.JobID, enough func(pai.JobS
 				return job, nil
 			}
 		case ctx.Err() != nil:
-			return job, stillGoing(id, job, context.Cause(ctx))
+			return job, w.ended(id, job, context.Cause(ctx))
 		case !passing(err) || silent == patience:
 			return job, err
 		default:
@@ -82,7 +87,7 @@ func (w *jobWatch) until(ctx context.Context, id pai.JobID, enough func(pai.JobS
 			w.live.Set("the server does not answer; asking again")
 		}
 		if err := w.pause(ctx, pause); err != nil {
-			return job, stillGoing(id, job, err)
+			return job, w.ended(id, job, err)
 		}
 		pause = min(pause*5/4, lastPause)
 	}
@@ -95,7 +100,22 @@ func passing(err error) bool {
 }
 
 // stillGoing is the end of the waiting, and not of the job.
-func stillGoing(id pai.JobID, job client.Job, cause error) error {
+type stillGoing struct {
+	id    pai.JobID
+	state string
+	what  string // has ended
+	again string // the command that goes on with it
+	cause error
+}
+
+func (e stillGoing) Error() string {
+	return fmt.Sprintf("job %s %s, only %s ended: %v", e.id, e.state, e.what, e.cause)
+}
+
+func (e stillGoing) Unwrap() error { return e.cause }
+
+// ended is that the waiting ended, and how the job was last.
+func (w *jobWatch) ended(id pai.JobID, job client.Job, cause error) stillGoing {
 	state := "goes on"
 	if st := job.JobStatus.State; st != "" {
 		state = "is still " + string(st)
@@ -103,16 +123,7 @@ func stillGoing(id pai.JobID, job client.Job, cause error) error {
 	if line := whyOf(job); line != "" {
 		state += " (" + line + ")"
 	}
-	return fmt.Errorf("job %s %s, only waiting for it ended: %w", id, state, cause)
-}
-
-// endOf is the error of a job that did not come to the end that was waited for.
-func endOf(id pai.JobID, job client.Job) error {
-	switch st := job.JobStatus; st.State {
-	case pai.JobFailed, pai.JobStopped:
-		return jobFailedError{id: id, state: st.State, why: whyOf(job)}
-	}
-	return nil
+	return stillGoing{id: id, state: state, what: "waiting for it", again: fmt.Sprintf(w.again, id), cause: cause}
 }
 
 // whyOf says why a job waits or failed: what was found, else what Kubernetes says.

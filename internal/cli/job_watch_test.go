@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func watched(t *testing.T, answers ...string) (*jobWatch, *strings.Builder, *[]t
 	}
 	var said strings.Builder
 	pauses := &[]time.Duration{}
-	watch := newJobWatch(&Streams{Err: &said}, c)
+	watch := newJobWatch(&Streams{Err: &said}, c, "paictl job wait %s")
 	watch.pause = func(ctx context.Context, d time.Duration) error { *pauses = append(*pauses, d); return ctx.Err() }
 	return watch, &said, pauses
 }
@@ -83,5 +84,15 @@ func TestWatchEnds(t *testing.T) {
 	_, err := watch.until(ctx, pai.JobID{User: "alice", Name: "x"}, pai.JobState.Done)
 	if err == nil || err.Error() != "job alice~x is still WAITING, only waiting for it ended: enough" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestInterruptedIsNotTheServersFault: a request that the caller ended says why, and not that the server was not reached.
+func TestInterruptedIsNotTheServersFault(t *testing.T) {
+	watch, _, _ := watched(t, answerOf("WAITING"))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(signalError(syscall.SIGINT))
+	if _, err := watch.client.Job(ctx, pai.JobID{User: "alice", Name: "x"}); err == nil || err.Error() != "interrupted" || statusOf(err) != 130 {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -30,13 +31,15 @@ port, so it works when the worker's network or kubelet does not. The exit status
 		Example: `  paictl node exec worker1 -- ls -l /share/data
   paictl node exec worker2 -- tail /var/log/pai/kubelet.log`,
 		Args: cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error { return runNodeExec(cmd.Context(), o, args[0], args[1:]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runNodeExec(cmd.Context(), o, cmd, args[0], args[1:])
+		},
 	}
 	o.cluster.add(cmd)
 	return cmd
 }
 
-func runNodeExec(ctx context.Context, o *nodeExecOptions, worker string, argv []string) error {
+func runNodeExec(ctx context.Context, o *nodeExecOptions, cmd *cobra.Command, worker string, argv []string) error {
 	cfg, err := o.cluster.config()
 	if err != nil {
 		return err
@@ -48,10 +51,15 @@ func runNodeExec(ctx context.Context, o *nodeExecOptions, worker string, argv []
 	if err != nil {
 		return fmt.Errorf("%s: %w", worker, err)
 	}
-	if _, err := o.streams.Out.Write(result.Stdout); err != nil {
-		return err
+	value := map[string]any{
+		"worker": worker, "stdout": string(result.Stdout), "stderr": string(result.Stderr), "exitStatus": result.ExitCode,
 	}
-	if _, err := o.streams.Err.Write(result.Stderr); err != nil {
+	err = printResult(o.streams, cmd, value, func() error {
+		_, err := o.streams.Out.Write(result.Stdout)
+		_, fault := o.streams.Err.Write(result.Stderr)
+		return cmp.Or(err, fault)
+	})
+	if err != nil {
 		return err
 	}
 	if result.ExitCode != 0 {

@@ -73,13 +73,7 @@ func TestNodePrepare(t *testing.T) {
 			root := &cobra.Command{Use: "paictl", SilenceErrors: true, SilenceUsage: true}
 			root.AddCommand(o.command())
 			root.SetArgs(append([]string{"prepare"}, c.args...))
-			status := exitOK
-			if err := root.ExecuteContext(t.Context()); err != nil {
-				status = statusOf(err)
-				if !errors.Is(err, errSilent) {
-					printError(streams, root, err, status)
-				}
-			}
+			status := streams.end("table", root.ExecuteContext(t.Context()))
 			if status != c.status || c.services.ran != c.ran || out.String() != c.out || !strings.Contains(said.String(), c.said) {
 				t.Errorf("got %d, ran %d times\n%s\n%s\nwant %d, %d\n%s\n%s", status, c.services.ran, out.String(), said.String(), c.status, c.ran, c.out, c.said)
 			}

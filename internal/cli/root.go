@@ -7,16 +7,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/pai-storage/pai-storage/internal/localcluster"
 )
@@ -50,21 +47,12 @@ func (e notFoundError) Unwrap() error { return e.error }
 
 // Main runs paictl with the arguments after its name and returns its exit status.
 func Main(ctx context.Context, args []string, s Streams) int {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
 	root := newRoot(&s)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitOK
-	}
-	status := statusOf(err)
-	var silent exitStatus
-	if errors.As(err, &silent) {
-		return int(silent)
-	}
-	printError(&s, cmd, err, status)
-	return status
+	return s.end(typedFormat(cmd, args), bySignal(ctx, err))
 }
 
 func newRoot(s *Streams) *cobra.Command {
@@ -73,14 +61,22 @@ func newRoot(s *Streams) *cobra.Command {
 		Short: "Storages for the jobs of a shared cluster",
 		Long: `paictl manages the storages of a shared cluster: who may use which, and the jobs that mount them.
 
-Exit status: 0 well, 1 failed, 2 wrong usage, 3 not signed in or not allowed, 4 not found.`,
+With --output json or yaml, standard output has one document, also of what failed: then "message", "code" and "exitStatus" are in it,
+beside what was done. Times in it are RFC 3339.
+
+Exit status: 0 well, 1 failed, 2 wrong usage, 3 not signed in or not allowed, 4 not found, 130 interrupted.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.PersistentFlags().StringP("output", "o", "table", "how to print the result: table, json or yaml")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkOutput(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := cmp.Or(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+			return usageError{fmt.Errorf("%w; see \"%s --help\"", err, cmd.CommandPath())}
+		}
+		return checkOutput(cmd)
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see \"%s --help\"", err, cmd.CommandPath())}
 	})
@@ -113,47 +109,19 @@ func markUsage(cmd *cobra.Command) {
 	}
 }
 
-func checkOutput(cmd *cobra.Command) error {
-	switch format := outputFormat(cmd); format {
-	case "table", "json", "yaml":
-		return nil
-	default:
-		return usageError{fmt.Errorf("--output %q: choose table, json or yaml", format)}
-	}
-}
-
-func outputFormat(cmd *cobra.Command) string {
-	format, err := cmd.Flags().GetString("output")
-	if err != nil {
-		return "table"
-	}
-	return format
-}
-
-// printResult prints a value in the wished format; table prints it for people.
-func printResult(s *Streams, cmd *cobra.Command, value any, table func() error) error {
-	switch outputFormat(cmd) {
-	case "json":
-		encoder := json.NewEncoder(s.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(value)
-	case "yaml":
-		text, err := yaml.Marshal(value)
-		if err != nil {
-			return err
-		}
-		_, err = s.Out.Write(text)
-		return err
-	default:
-		return table()
-	}
-}
-
 // statusOf is the exit status for an error.
 func statusOf(err error) int {
 	var usage usageError
 	var absent notFoundError
+	var silent exitStatus
+	var ended signalError
 	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &silent):
+		return int(silent)
+	case errors.As(err, &ended):
+		return 128 + int(ended)
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &absent):
@@ -162,20 +130,6 @@ func statusOf(err error) int {
 		return exitNotFound
 	default:
 		return statusOfAPI(err)
-	}
-}
-
-// printError says what went wrong, in the wished format.
-func printError(s *Streams, cmd *cobra.Command, err error, status int) {
-	if format := outputFormat(cmd); format == "json" || format == "yaml" {
-		value := map[string]any{"code": codeOfAPI(err), "message": err.Error(), "exitStatus": status}
-		if printResult(s, cmd, value, nil) == nil {
-			return
-		}
-	}
-	fmt.Fprintf(s.Err, "paictl: %v\n", err)
-	if hint := hintFor(err); hint != "" {
-		fmt.Fprintln(s.Err, hint)
 	}
 }
 

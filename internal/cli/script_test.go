@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs what a user could type, in testdata/script, against the true server over an in-memory Kubernetes.
 //
-// Besides the usual commands, scripts have "bind STORAGE", which waits for the claim and binds it, "finish USER JOB CODE", which lets the job's tasks end, "label STORAGE KEY=VALUE", which labels its claim, "mode 0600 FILE", which checks
+// Besides the usual commands, scripts have "bind STORAGE", which waits for the claim and binds it, "finish USER JOB CODE", which lets the job's tasks end, "json", which
+// checks that the last command printed one document, "label STORAGE KEY=VALUE", which labels its claim, "mode 0600 FILE", which checks
 // permissions, "report NODE ...", which is what a worker's agent says (see [report]), and "token USER FILE", which signs a user in elsewhere.
 func TestScripts(t *testing.T) {
 	runScripts(t, "script", func(tb testing.TB, env *testscript.Env) *servertest.Server { return servertest.Start(tb, nil) })
@@ -75,7 +76,7 @@ func runScripts(t *testing.T, dir string, start func(testing.TB, *testscript.Env
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "bind": bind, "finish": finish, "label": label, "mode": mode, "report": report, "token": writeToken},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"become": become, "bind": bind, "finish": finish, "json": oneDocument, "label": label, "mode": mode, "report": report, "token": writeToken},
 	})
 }
 
@@ -91,7 +92,7 @@ func someJobs() *servertest.Jobs {
 	for i, r := range []servertest.Record{
 		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "stuck"}, State: pai.JobWaiting, Priority: "prod", Attempt: 2},
 			Storages: []pai.StorageName{"personal", "readonly"}, Findings: []pai.Finding{mount, {Code: "JOB-101", Message: "the image is pulled", Who: pai.FixedByWaiting}},
-			Config: "name: stuck # as it was\n", Events: []pai.JobEvent{
+			Config: "name: stuck # as it was\n", Log: "epoch 0\n", Events: []pai.JobEvent{
 				{Role: "worker", Task: 1, Type: "Warning", Reason: "FailedMount", Message: "mount failed", Last: time.Now(), Count: 3},
 				{Task: -1, Type: "Normal", Reason: "Scheduled", Message: "assigned", Last: time.Now(), Count: 1},
 			}},
@@ -195,6 +196,11 @@ func label(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = claims.Update(ctx, claim, metav1.UpdateOptions{})
 	ts.Check(err)
 	await.Until(t, "the server knows the label", func() bool { return s.Cluster.StoragesGeneration() > before })
+}
+
+// oneDocument checks that the last command printed exactly one JSON document, whose times are RFC 3339: json.
+func oneDocument(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(isOneDocument(ts.ReadFile("stdout")))
 }
 
 // mode checks the permissions of a file: mode 0600 FILE.

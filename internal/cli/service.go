@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -179,8 +180,12 @@ func newServiceDelete(s *Streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer done()
-			return services.Delete(ctx, o.names)
+			err = services.Delete(ctx, o.names)
+			done()
+			if err != nil {
+				return err
+			}
+			return printResult(s, cmd, map[string]any{"deleted": o.names}, noTable)
 		})
 	o.waits(cmd)
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
@@ -217,21 +222,53 @@ func (o *serviceOptions) print(ctx context.Context, cmd *cobra.Command, services
 func newServiceLogs(s *Streams) *cobra.Command {
 	o := &serviceOptions{streams: s}
 	cmd := o.command("logs", "Show what services have said", "  paictl service logs -n storage-manager --follow",
-		func(ctx context.Context, cmd *cobra.Command) error {
-			services, _, err := o.connect()
-			if err != nil {
-				return err
-			}
-			var faults []error
-			for _, name := range o.names {
-				if name == rollout.ClusterConfiguration {
-					continue // nothing of it runs
-				}
-				faults = append(faults, services.Logs(ctx, name, o.follow, o.tail, o.streams.Out))
-			}
-			return errors.Join(faults...)
-		})
+		func(ctx context.Context, cmd *cobra.Command) error { return o.logs(ctx, cmd) })
+	cmd.Long = `Show what services have said. With --output json the document has "lines", each with "service", "node" and "line"; with
+--follow it is JSON Lines: such a document for each line as it comes.`
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on as they speak")
 	cmd.Flags().Int64Var(&o.tail, "tail", -1, "only so many lines of each pod")
 	return cmd
+}
+
+// serviceLine is a line that a service said on a node.
+type serviceLine struct {
+	Service string `json:"service"`
+	Node    string `json:"node"`
+	Line    string `json:"line"`
+}
+
+func (o *serviceOptions) logs(ctx context.Context, cmd *cobra.Command) error {
+	format := outputFormat(cmd)
+	if o.follow && format == "yaml" {
+		return usageError{errors.New("--follow --output yaml: choose json, which prints a document for each line")}
+	}
+	services, _, err := o.connect()
+	if err != nil {
+		return err
+	}
+	o.streams.lines = o.follow
+	said := []serviceLine{}
+	var faults []error
+	for _, name := range o.names {
+		if name == rollout.ClusterConfiguration {
+			continue // nothing of it runs
+		}
+		out := o.streams.Out
+		lines := &lineWriter{emit: func(text string) error {
+			node, line, _ := strings.Cut(text, " | ")
+			if o.follow {
+				return printLine(o.streams, serviceLine{name, node, line})
+			}
+			said = append(said, serviceLine{name, node, line})
+			return nil
+		}}
+		if format != "table" {
+			out = lines
+		}
+		faults = append(faults, services.Logs(ctx, name, o.follow, o.tail, out), lines.end())
+	}
+	if !o.follow {
+		faults = append(faults, printResult(o.streams, cmd, map[string]any{"lines": said}, noTable))
+	}
+	return errors.Join(faults...)
 }

@@ -127,7 +127,7 @@ func (o *storageAddOptions) result(ctx context.Context, cmd *cobra.Command, c *c
 	if err != nil {
 		return err
 	}
-	value := map[string]any{"storage": st, "secret": made.SecretName, "granted": o.grant}
+	value := map[string]any{"storage": shownStorage(st), "secret": made.SecretName, "granted": list(o.grant)}
 	var checked checkedStorage
 	check := len(o.grant) > 0 && !o.noWait && !o.noCheck
 	if check {
@@ -248,8 +248,8 @@ func readSecret(s *Streams, file string) (pai.Secret, error) {
 const askInterval = 300 * time.Millisecond
 
 // wait asks until the storage is bound.
-func (o *storageAddOptions) wait(ctx context.Context, c *client.Client, name pai.StorageName) error {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+func (o *storageAddOptions) wait(run context.Context, c *client.Client, name pai.StorageName) error {
+	ctx, cancel := context.WithTimeout(run, o.timeout)
 	defer cancel()
 	said := ""
 	for {
@@ -266,6 +266,9 @@ func (o *storageAddOptions) wait(ctx context.Context, c *client.Client, name pai
 		select {
 		case <-time.After(askInterval):
 		case <-ctx.Done():
+			if run.Err() != nil {
+				return fmt.Errorf("storage %s is declared, only waiting until it is bound ended: %w", name, context.Cause(run))
+			}
 			return fmt.Errorf("storage %s is declared, and not bound after %s: %s", name, o.timeout, said)
 		}
 	}

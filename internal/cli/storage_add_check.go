@@ -40,8 +40,8 @@ type checkedStorage struct {
 }
 
 // run asks until every worker has said something.
-func (w workerCheck) run(ctx context.Context, name pai.StorageName) (checkedStorage, error) {
-	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+func (w workerCheck) run(run context.Context, name pai.StorageName) (checkedStorage, error) {
+	ctx, cancel := context.WithTimeout(run, w.timeout)
 	defer cancel()
 	nodes, err := w.workers(ctx)
 	agents := slices.ContainsFunc(nodes, func(n client.NodeReadiness) bool { return n.Reported != nil })
@@ -65,10 +65,12 @@ func (w workerCheck) run(ctx context.Context, name pai.StorageName) (checkedStor
 		select {
 		case <-time.After(w.interval):
 		case <-ctx.Done():
-			return out, nil
+			err = context.Cause(ctx)
 		}
 	}
-	if ctx.Err() != nil && said >= 0 {
+	if run.Err() != nil {
+		err = context.Cause(run)
+	} else if ctx.Err() != nil && said >= 0 {
 		return out, nil
 	}
 	return out, fmt.Errorf("storage %s is declared and granted, but not checked: %w; see: paictl storage check %s", name, err, name)

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,5 +71,22 @@ func TestWorkerCheck(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.failure)
 			}
 		})
+	}
+}
+
+// TestWorkerCheckIsInterrupted: that is no silence of the workers.
+func TestWorkerCheckIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	check := workerCheck{progress: io.Discard, interval: time.Minute, timeout: time.Hour,
+		workers: func(context.Context) ([]client.NodeReadiness, error) {
+			return []client.NodeReadiness{{Node: "worker1", Reported: new(time.Time)}}, nil
+		},
+		health: func(context.Context, pai.StorageName) (client.StorageHealth, error) {
+			cancel(signalError(syscall.SIGINT))
+			return client.StorageHealth{Cells: []client.Cell{cell("worker1", pai.CellPending)}}, nil
+		}}
+	_, err := check.run(ctx, "data")
+	if statusOf(err) != 130 || err.Error() != "storage data is declared and granted, but not checked: interrupted; see: paictl storage check data" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -46,11 +47,14 @@ func runStorageGrant(ctx context.Context, s *Streams, cmd *cobra.Command, args [
 	if err != nil {
 		return err
 	}
-	result, err := applyGrants(ctx, s, group, storages, c.GrantStorage)
-	if err != nil {
-		return err
-	}
-	return printResult(s, cmd, result, func() error { return printGrants(s, result) })
+	result, fault := applyGrants(ctx, s, group, storages, c.GrantStorage)
+	err = printResult(s, cmd, result, func() error {
+		if fault != nil {
+			return nil
+		}
+		return printGrants(s, result)
+	})
+	return cmp.Or(fault, err)
 }
 
 // grantArguments reads GROUP STORAGE..., and has each storage's name checked.

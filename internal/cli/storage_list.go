@@ -35,6 +35,28 @@ func newStorageList(s *Streams) *cobra.Command {
 	return cmd
 }
 
+// storageResult is a storage as its users see it, with what tables say of it.
+type storageResult struct {
+	client.Storage
+	Kind  string `json:"kind"`
+	State string `json:"state"`
+}
+
+func shownStorage(st client.Storage) storageResult {
+	return storageResult{Storage: st, Kind: kindOf(st), State: stateOf(st)}
+}
+
+// overviewResult is a storage as administrators see it. What the table has is there also when it is empty.
+type overviewResult struct {
+	client.StorageOverview
+	Type     string   `json:"type"`
+	Kind     string   `json:"kind"`
+	Size     string   `json:"size"`
+	ReadOnly bool     `json:"readOnly"`
+	Groups   []string `json:"groups"`
+	Reason   string   `json:"reason"`
+}
+
 func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Command) error {
 	c, _, err := connect(cmd)
 	if err != nil {
@@ -47,25 +69,34 @@ func runStorageList(ctx context.Context, o *storageListOptions, cmd *cobra.Comma
 	if err != nil {
 		return err
 	}
-	return printResult(o.streams, cmd, map[string]any{"storages": list}, func() error {
+	shown := []storageResult{}
+	for _, st := range list {
+		shown = append(shown, shownStorage(st))
+	}
+	return printResult(o.streams, cmd, map[string]any{"storages": shown}, func() error {
 		var rows [][]string
-		for _, st := range list {
-			rows = append(rows, []string{st.Name, kindOf(st), yes(st.Default), st.VolumeName, stateOf(st)})
+		for _, st := range shown {
+			rows = append(rows, []string{st.Name, st.Kind, yes(st.Default), st.VolumeName, st.State})
 		}
 		return term.Table(o.streams.Out, []string{"NAME", "KIND", "DEFAULT", "VOLUME", "STATE"}, rows)
 	})
 }
 
 func listAllStorages(ctx context.Context, o *storageListOptions, cmd *cobra.Command, c *client.Client) error {
-	list, err := c.AllStorages(ctx)
+	all, err := c.AllStorages(ctx)
 	if err != nil {
 		return err
 	}
-	return printResult(o.streams, cmd, map[string]any{"storages": list}, func() error {
+	shown := []overviewResult{}
+	for _, st := range all {
+		shown = append(shown, overviewResult{StorageOverview: st, Type: st.Type, Kind: kindOf(st.Storage), Size: st.Size, ReadOnly: st.ReadOnly,
+			Groups: list(st.Groups), Reason: waitsText(st.Storage)})
+	}
+	return printResult(o.streams, cmd, map[string]any{"storages": shown}, func() error {
 		var rows [][]string
-		for _, st := range list {
-			rows = append(rows, []string{st.Name, st.Type, kindOf(st.Storage), yes(st.ReadOnly), st.Size, strings.Join(st.Groups, ", "),
-				strconv.Itoa(st.RunningJobs), st.State, waitsText(st.Storage)})
+		for _, st := range shown {
+			rows = append(rows, []string{st.Name, st.Type, st.Kind, yes(st.ReadOnly), st.Size, strings.Join(st.Groups, ", "),
+				strconv.Itoa(st.RunningJobs), st.State, st.Reason})
 		}
 		return term.Table(o.streams.Out, []string{"NAME", "TYPE", "KIND", "READ-ONLY", "SIZE", "GROUPS", "JOBS", "STATE", "REASON"}, rows)
 	})

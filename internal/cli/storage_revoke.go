@@ -78,10 +78,8 @@ func runStorageRevoke(ctx context.Context, o *storageRevokeOptions, cmd *cobra.C
 	if fault == nil && outputFormat(cmd) == "table" {
 		fault = printGrants(o.streams, result.grantResult)
 	}
-	if err := o.settle(ctx, cmd, c, args, &result, mounted); err != nil || fault != nil {
-		return errors.Join(fault, err)
-	}
-	return printResult(o.streams, cmd, result, func() error { return nil })
+	err = o.settle(ctx, cmd, c, args, &result, mounted)
+	return errors.Join(fault, err, printResult(o.streams, cmd, result, noTable))
 }
 
 // settle says which jobs still mount what was revoked, and lets whoever is there decide about them.

@@ -37,7 +37,11 @@ func runStorageShow(ctx context.Context, s *Streams, cmd *cobra.Command, arg str
 	if err != nil {
 		return err
 	}
-	return printResult(s, cmd, st, func() error {
+	result := struct {
+		storageResult
+		ReadOnly bool `json:"readOnly"`
+	}{shownStorage(st), st.ReadOnly}
+	return printResult(s, cmd, result, func() error {
 		rows := [][]string{
 			{"name", st.Name}, {"kind", kindOf(st)}, {"default", yes(st.Default)}, {"read-only", yes(st.ReadOnly)},
 			{"state", stateOf(st)}, {"volume", st.VolumeName}, {"type", st.Type},

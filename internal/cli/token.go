@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,18 +53,10 @@ func runTokenList(ctx context.Context, s *Streams, cmd *cobra.Command) error {
 			if t.Current {
 				kind += ", this one"
 			}
-			rows = append(rows, []string{t.ID, kind, at(t.Issued, "unknown"), at(t.Expires, "never")})
+			rows = append(rows, []string{t.ID, kind, whenOr(t.Issued, "unknown"), whenOr(t.Expires, "never")})
 		}
 		return term.Table(s.Out, []string{"ID", "KIND", "ISSUED", "EXPIRES"}, rows)
 	})
-}
-
-// at is a time for people.
-func at(t *time.Time, none string) string {
-	if t == nil {
-		return none
-	}
-	return t.Local().Format(time.DateTime)
 }
 
 func newTokenCreate(s *Streams) *cobra.Command {

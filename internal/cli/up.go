@@ -87,7 +87,10 @@ func runUp(ctx context.Context, o *upOptions, cmd *cobra.Command) error {
 		return err
 	}
 	if o.prepare {
-		return localcluster.Prepare(ctx, cfg, term.NewProgress(o.streams.Err))
+		if err := localcluster.Prepare(ctx, cfg, term.NewProgress(o.streams.Err)); err != nil {
+			return err
+		}
+		return printResult(o.streams, cmd, map[string]any{"prepared": true}, noTable)
 	}
 	status, err := localcluster.Up(ctx, cfg, term.NewProgress(o.streams.Err))
 	if err != nil {

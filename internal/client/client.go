@@ -75,6 +75,9 @@ func (c *Client) do(ctx context.Context, r call, out any) (http.Header, error) {
 		return resp.Header, nil
 	}
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		if ended := context.Cause(ctx); ended != nil && ended != context.DeadlineExceeded {
+			return nil, ended
+		}
 		return nil, fmt.Errorf("%s %s: read the answer: %w", r.method, c.base+r.path, err)
 	}
 	return resp.Header, nil
@@ -100,6 +103,9 @@ func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if ended := context.Cause(ctx); ended != nil && ended != context.DeadlineExceeded {
+			return nil, ended // by the caller: that is not the server's fault
+		}
 		var in *url.Error
 		if errors.As(err, &in) {
 			err = in.Err // without the URL, which is in the message already

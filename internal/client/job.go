@@ -33,15 +33,15 @@ type Job struct {
 	Finding     *Finding            `json:"finding"`
 }
 
-// JobStatus is how a job is. Times are milliseconds since 1970.
+// JobStatus is how a job is.
 type JobStatus struct {
 	Username       string       `json:"username"`
 	State          pai.JobState `json:"state"`
 	AttemptID      int          `json:"attemptId"`
 	VirtualCluster string       `json:"virtualCluster"`
-	SubmissionTime *int64       `json:"submissionTime"`
-	LaunchedTime   *int64       `json:"launchedTime"`
-	CompletedTime  *int64       `json:"completedTime"`
+	SubmissionTime *Time        `json:"submissionTime"`
+	LaunchedTime   *Time        `json:"launchedTime"`
+	CompletedTime  *Time        `json:"completedTime"`
 	AppExitCode    *int         `json:"appExitCode"`
 	Message        string       `json:"message,omitempty"`
 }

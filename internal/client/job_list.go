@@ -12,16 +12,16 @@ import (
 	pai "github.com/pai-storage/pai-storage"
 )
 
-// JobSummary is a job as lists show it. Times are milliseconds since 1970.
+// JobSummary is a job as lists show it.
 type JobSummary struct {
 	Name            string       `json:"name"`
 	Username        string       `json:"username"`
 	State           pai.JobState `json:"state"`
 	Tags            []string     `json:"tags"`
 	Retries         int          `json:"retries"`
-	SubmissionTime  *int64       `json:"submissionTime"`
-	LaunchedTime    *int64       `json:"launchedTime"`
-	CompletedTime   *int64       `json:"completedTime"`
+	SubmissionTime  *Time        `json:"submissionTime"`
+	LaunchedTime    *Time        `json:"launchedTime"`
+	CompletedTime   *Time        `json:"completedTime"`
 	AppExitCode     *int         `json:"appExitCode"`
 	VirtualCluster  string       `json:"virtualCluster"`
 	JobPriority     string       `json:"jobPriority,omitempty"`
@@ -40,7 +40,7 @@ type Finding struct {
 	Who      pai.Fixer `json:"who"`
 	Tasks    []string  `json:"tasks"`
 	Evidence string    `json:"evidence"`
-	Since    *int64    `json:"since"`
+	Since    *Time     `json:"since"`
 	Line     string    `json:"line"`
 	HeldBy   []string  `json:"heldBy,omitempty"`
 }
@@ -49,7 +49,7 @@ type Finding struct {
 type Diagnosis struct {
 	Job      string       `json:"job"`
 	State    pai.JobState `json:"state"`
-	Seen     int64        `json:"seen"`
+	Seen     Time         `json:"seen"`
 	Findings []Finding    `json:"findings"`
 }
 

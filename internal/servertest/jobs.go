@@ -253,13 +253,21 @@ func (m *Jobs) UntagJob(_ context.Context, id pai.JobID, tag string) error {
 	return nil
 }
 
-// Log is that of the record, for each task.
-func (m *Jobs) Log(_ context.Context, r pai.LogRequest) (io.ReadCloser, error) {
+// Log is that of the record, for each task, once the job has started.
+func (m *Jobs) Log(ctx context.Context, r pai.LogRequest) (io.ReadCloser, error) {
 	found, err := m.record(r.Job)
+	for r.Follow && err == nil && found.Job.State == pai.JobWaiting {
+		select {
+		case <-time.After(10 * time.Millisecond):
+			found, err = m.record(r.Job)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if found.Log == "" {
+	if found.Log == "" || found.Job.State == pai.JobWaiting {
 		return nil, pai.Errorf(pai.NoTaskLogError, "Task %s[%d] has not started.", r.Role, r.Task)
 	}
 	return io.NopCloser(strings.NewReader(found.Log)), nil
