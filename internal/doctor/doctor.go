@@ -31,6 +31,8 @@ func Diagnose(f Facts) []pai.Finding {
 	case f.Job.State == pai.JobSucceeded || f.Job.State == pai.JobStopped:
 	case f.Job.State == pai.JobFailed:
 		d.failure()
+	case f.Job.State == pai.JobStopping:
+		d.leaving()
 	default:
 		d.life()
 	}
@@ -98,6 +100,15 @@ func (d *diagnosis) life() {
 	}
 	if len(d.Tasks) == 0 && len(d.found) == 0 && d.Job.State == pai.JobWaiting {
 		d.unmade()
+	}
+}
+
+// leaving is for jobs that were told to stop: what keeps tasks from their end. What kept them from starting is of no account any more.
+func (d *diagnosis) leaving() {
+	for _, t := range d.Tasks {
+		if !t.Deleting.IsZero() {
+			d.ending(t)
+		}
 	}
 }
 

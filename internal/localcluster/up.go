@@ -126,6 +126,12 @@ func (u *upper) running(ctx context.Context) (reuse bool, err error) {
 			return false, nil
 		}
 	}
+	if report.Booted { // what the steps said then is not how things are now
+		const name = "cluster"
+		u.reporter.Begin(name)
+		u.reporter.Done(name, "runs already")
+		return true, u.repaired(ctx, report)
+	}
 	return true, u.follow(ctx)
 }
 
