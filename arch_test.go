@@ -28,6 +28,7 @@ var allowed = map[string]map[string]string{
 	"cmd/node-agent":      {"internal/agent": "the program"},
 
 	"internal/cli": {
+		"internal/plural":        "numbers of things in messages",
 		"":                       "the nouns that people type",
 		"internal/client":        "everything that the API can do is done through it",
 		"internal/jobspec":       "the name in a job document",
@@ -48,6 +49,7 @@ var allowed = map[string]map[string]string{
 		"internal/yamltext":   "files of people, from every editor",
 	},
 	"internal/rest": {
+		"internal/plural":  "numbers of things in messages",
 		"":                 "the services' contracts",
 		"internal/jobspec": "job documents come as YAML",
 		"internal/peer":    "where a request came from",
@@ -67,12 +69,14 @@ var allowed = map[string]map[string]string{
 		"internal/yamltext": "where in the source things stand",
 	},
 	"internal/auth": {
+		"internal/plural":     "numbers of things in messages",
 		"":                    "the services that the guard stands before",
 		"internal/kube":       "users' password hashes and tokens",
 		"internal/fileserver": "the hash that SMB takes for a password",
 	},
 	"internal/auditlog": {"": "the entries"},
 	"internal/kube": {
+		"internal/plural":       "numbers of things in messages",
 		"internal/auditlog":     "how the audit trail is kept",
 		"internal/mount":        "what workers are to mount for a check",
 		"internal/storagecheck": "what workers are told, and what they tell",
@@ -87,12 +91,14 @@ var allowed = map[string]map[string]string{
 		"internal/kube/specs": "what an account looks like as a Secret",
 	},
 	"internal/doctor": {
+		"internal/plural":   "numbers of things in messages",
 		"":                  "the nouns",
 		"internal/taskinit": "what its program says when it fails",
 	},
 	"internal/taskinit": {},
 
 	"internal/localcluster": {
+		"internal/plural":       "numbers of things in messages",
 		"deploy":                "the manifests that a cluster starts with",
 		"internal/buildcache":   "where built things lie",
 		"internal/controlplane": "the control plane's processes",
@@ -125,6 +131,7 @@ var allowed = map[string]map[string]string{
 		"internal/yamltext":   "where in the source things stand",
 	},
 	"internal/rollout": {
+		"internal/plural":        "numbers of things in messages",
 		"":                       "which types of storages a worker lacks something for, and what an entry of the audit trail is",
 		"deploy":                 "the services' manifests",
 		"internal/auditlog":      "what was done is in the trail",
@@ -133,27 +140,31 @@ var allowed = map[string]map[string]string{
 		"internal/storagecheck":  "what node agents complain about",
 	},
 	"internal/storagemanager": {
+		"internal/plural":          "numbers of things in messages",
 		"internal/clusterconfig":   "its section",
 		"internal/fileserver":      "the servers' configurations and probes",
 		"internal/proc":            "the servers are processes",
 		"internal/kube/fileaccess": "who may mount and log in",
 	},
-	"internal/mount": {},
+	"internal/mount": {"internal/plural": "numbers of things in messages"},
 	"internal/csi": {
 		"internal/mount":  "what mounts",
 		"internal/volume": "what a PersistentVolume says of a volume",
 	},
 	"internal/mounter": {
+		"internal/plural":     "numbers of things in messages",
 		"internal/flexvolume": "the kubelet's calls",
 		"internal/mount":      "the engine",
 	},
 	"internal/flexvolume": {
+		"internal/plural": "numbers of things in messages",
 		"internal/mount":  "what mounts",
 		"internal/volume": "what the kubelet says of a volume",
 	},
 	"internal/volume":       {"internal/mount": "what the words of a volume come to"},
 	"internal/storagecheck": {"internal/mount": "what is to be mounted for a check"},
 	"internal/agent": {
+		"internal/plural":       "numbers of things in messages",
 		"":                      "the types of storages",
 		"internal/csi":          "drivers that the kubelet calls",
 		"internal/flexvolume":   "drivers that are installed",
@@ -166,6 +177,7 @@ var allowed = map[string]map[string]string{
 	"internal/fileserver": {},
 	"internal/kubeapply":  {},
 	"internal/pki":        {},
+	"internal/plural":     {},
 	"internal/proc":       {},
 	"internal/term":       {},
 	"internal/yamltext":   {},

@@ -23,7 +23,9 @@ const (
 // maxNameLength keeps the hexadecimal form of a name within the 253 characters of a Kubernetes name.
 const maxNameLength = 126
 
-// ParseGroupName checks that s can name a group: 1 to 126 bytes of printable text without "/".
+// ParseGroupName checks that s can name a group: 1 to 126 bytes of printable text without "/". That is more than [ParseUserName] takes. Groups
+// are named for people, often as they are at an identity provider, and nothing else is made of the name. A user's name is also a folder, an
+// account at file servers, and a part of the names of jobs.
 func ParseGroupName(s string) (GroupName, error) {
 	bad := s == "" || s == "." || s == ".." || len(s) > maxNameLength || !utf8.ValidString(s) || strings.TrimSpace(s) != s ||
 		strings.ContainsFunc(s, func(r rune) bool { return r == '/' || !unicode.IsPrint(r) })

@@ -2,6 +2,7 @@ package pai
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ type StorageAccount struct {
 	User  UserName
 	Set   time.Time // when the password was set, to the second; zero: there is none
 	Admin bool      // the user is an administrator
+	// Warning is what is unwise about a password that has just been set, "" when nothing is known.
+	Warning string
 }
 
 // StorageAccountService manages the passwords of storage accounts.
@@ -72,6 +75,27 @@ func CheckStorageAccount(name UserName) error {
 
 // StorageAccountKey is equal for names that are one to the SMB server, which does not tell upper from lower case.
 func StorageAccountKey(name UserName) string { return strings.ToLower(string(name)) }
+
+// WarnOfStorageAccount says why a user of a new name cannot have an account at the SMB server, or not surely, because of the users that there
+// are; "" when nothing is in the way.
+func WarnOfStorageAccount(name UserName, others []User) string {
+	if err := CheckStorageAccount(name); err != nil {
+		return err.Error()
+	}
+	for _, other := range others {
+		if other.Name != name && StorageAccountKey(other.Name) == StorageAccountKey(name) {
+			return fmt.Sprintf("Users %s and %s differ in upper and lower case only. The SMB server does not tell them apart: one of them alone can have "+
+				"an SMB password, and a personal folder on file servers of that kind.", other.Name, name)
+		}
+	}
+	return ""
+}
+
+// SamePassword is the warning for a user whose passwords for SMB and for signing in are one.
+func SamePassword(name UserName) string {
+	return fmt.Sprintf("The SMB password of user %s is the one that %s signs in with. SMB servers keep passwords in a form that is easy to guess from: "+
+		"choose another one.", name, name)
+}
 
 // StorageAccountTaken is the error for a user whose account would be another user's.
 func StorageAccountTaken(name, other UserName) *Error {

@@ -57,3 +57,15 @@ func TestCheckStorageAccount(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnOfStorageAccount: a new name that is another user's to the SMB server, or the server's own, is warned of.
+func TestWarnOfStorageAccount(t *testing.T) {
+	others := []pai.User{{Name: "alice"}, {Name: "Bob"}, {Name: "carol"}}
+	for name, want := range map[pai.UserName]string{
+		"carol": "", "dora": "", "Alice": "Users alice and Alice differ", "bob": "Users Bob and bob differ", "ROOT": "the SMB server has an account of that name",
+	} {
+		if got := pai.WarnOfStorageAccount(name, others); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -98,10 +98,10 @@ type UserService interface {
 	// User finds one. Others than the user's own record are for administrators only.
 	User(ctx context.Context, name UserName) (Account, error)
 
-	// CreateUser adds a user, as a member of the group "default" and of what the order says besides. Administrators only.
-	// ConflictUserError when the name is taken, InvalidParametersError when the order makes no sense, NoVirtualClusterError when there
-	// is no group for one of its virtual clusters.
-	CreateUser(ctx context.Context, order NewUser) error
+	// CreateUser adds a user, as a member of the group "default" and of what the order says besides. The warning says what the name keeps
+	// the user from, "" when nothing. Administrators only. ConflictUserError when the name is taken, InvalidParametersError when the order
+	// makes no sense, NoVirtualClusterError when there is no group for one of its virtual clusters.
+	CreateUser(ctx context.Context, order NewUser) (warning string, err error)
 
 	// ChangeUser applies a change and returns the user as it is then. A new password revokes the user's tokens, but for the caller's own
 	// and those of applications. Administrators only. OutdatedVersionError when the change names a version that is not the current one,
@@ -112,7 +112,7 @@ type UserService interface {
 	// wrong old password, TooManyRequestsError after too many of those.
 	ChangeSelf(ctx context.Context, change SelfChange) (Account, error)
 
-	// DeleteUser removes a user, and the user's tokens and storage account. Administrators only. RemoveAdminError when the user is an administrator.
+	// DeleteUser removes a user, and the user's tokens and storage account. Jobs go on, and folders in personal storages stay. Administrators only. RemoveAdminError when the user is an administrator.
 	DeleteUser(ctx context.Context, name UserName) error
 
 	// AddToGroup makes the user a member of a group. Administrators only. NoGroupError.

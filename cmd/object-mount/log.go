@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // hider takes secrets out of texts.
@@ -102,7 +103,7 @@ func (l *logger) write(_ slog.Level, text string) {
 		before.more++
 		return
 	case before != nil && before.more > 0:
-		text += fmt.Sprintf(" (and %d times more since %s)", before.more, before.at.UTC().Format(time.RFC3339))
+		text += fmt.Sprintf(" (and %s more since %s)", plural.Of(before.more, "time"), before.at.UTC().Format(time.RFC3339))
 	}
 	const most = 2000
 	if l.said == nil || len(l.said) >= most {

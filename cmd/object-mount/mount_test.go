@@ -427,7 +427,7 @@ func (l *lab) storeAway(t *testing.T) {
 	text := random(t, 50_000)
 	l.writeAndStop(filepath.Join(target, "late"), text)
 	unmounted := func() bool { mounted, err := l.engine.Mounted(t.Context(), target); return err == nil && !mounted }
-	if err := l.engine.Unmount(await.Expiring(t, unmounted), target); err == nil || !strings.Contains(err.Error(), "1 files (50000 bytes) are still being uploaded") {
+	if err := l.engine.Unmount(await.Expiring(t, unmounted), target); err == nil || !strings.Contains(err.Error(), "1 file (50000 bytes) still being uploaded") {
 		t.Errorf("it is said: %v", err)
 	}
 	l.run()

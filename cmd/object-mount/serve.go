@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
 	"github.com/rclone/rclone/fs/log"
@@ -174,7 +175,7 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 		select {
 		case <-signals:
 			p, err := s.left()
-			return errors.Join(fmt.Errorf("%w: %d files (%d bytes) are kept in %s", errGaveUp, p.Pending, p.Bytes, s.request.Cache), err)
+			return errors.Join(fmt.Errorf("%w: %s (%s) kept in %s", errGaveUp, plural.Of(p.Pending, "file"), plural.Of(p.Bytes, "byte"), s.request.Cache), err)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-retry.C:

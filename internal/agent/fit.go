@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/pai-storage/pai-storage/internal/storagecheck"
 )
 
@@ -98,7 +99,7 @@ func withoutServing(r *storagecheck.Report, _ int) string {
 	if len(r.Mounts) == before {
 		return ""
 	}
-	return fmt.Sprintf("not the %d mounts that are well", before-len(r.Mounts))
+	return fmt.Sprintf("not %s in good order", plural.Of(before-len(r.Mounts), "mount"))
 }
 
 func withShortMessages(r *storagecheck.Report, _ int) string {
@@ -119,7 +120,7 @@ func withFewMounts(r *storagecheck.Report, over int) string {
 		over -= size(r.Mounts[last])
 		r.Mounts = r.Mounts[:last]
 	}
-	return fmt.Sprintf("not %d of %d mounts that need somebody", before-len(r.Mounts), before)
+	return fmt.Sprintf("not %d of %s in need of somebody", before-len(r.Mounts), plural.Of(before, "mount"))
 }
 
 func withFewResults(r *storagecheck.Report, over int) string {
@@ -131,7 +132,7 @@ func withFewResults(r *storagecheck.Report, over int) string {
 		over -= size(r.Results[name])
 		delete(r.Results, name)
 	}
-	return fmt.Sprintf("not the results of %d of %d storages", before-len(r.Results), before)
+	return fmt.Sprintf("not the results of %d of %s", before-len(r.Results), plural.Of(before, "storage"))
 }
 
 // size is what a part of a report takes at least.

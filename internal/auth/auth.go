@@ -41,6 +41,7 @@ type Accounts struct {
 
 	byUser    *limiter
 	byAddress *limiter
+	compared  *limiter // of SMB passwords with the one for signing in, by user
 }
 
 // hashesAtOnce bounds the memory that logins take.
@@ -58,5 +59,6 @@ func NewAccounts(cluster *kube.Cluster, key []byte, o Options) *Accounts {
 		hashing:   make(chan struct{}, hashesAtOnce),
 		byUser:    newLimiter(10, 6*time.Second, o.Now),
 		byAddress: newLimiter(50, time.Second, o.Now),
+		compared:  newLimiter(10, 6*time.Second, o.Now),
 	}
 }

@@ -93,7 +93,7 @@ func TestNewPasswordsBesideTheOriginal(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		a, cluster := accounts(t, Options{KeepOldHashes: keep})
 		ctx := pai.WithCaller(t.Context(), pai.Caller{User: "admin", Admin: true})
-		if err := a.CreateUser(ctx, pai.NewUser{Name: "new", Password: "secret-new"}); err != nil {
+		if _, err := a.CreateUser(ctx, pai.NewUser{Name: "new", Password: "secret-new"}); err != nil {
 			t.Fatal(err)
 		}
 		changed, old := pai.Password("secret-admin"), pai.Password("admin-password")

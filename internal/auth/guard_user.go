@@ -24,9 +24,9 @@ func (g *guard) User(ctx context.Context, name pai.UserName) (pai.Account, error
 	return g.next.Users.User(ctx, name)
 }
 
-func (g *guard) CreateUser(ctx context.Context, order pai.NewUser) error {
+func (g *guard) CreateUser(ctx context.Context, order pai.NewUser) (warning string, err error) {
 	if err := pai.Administrator.Check(ctx); err != nil {
-		return err
+		return "", err
 	}
 	return g.next.Users.CreateUser(ctx, order)
 }

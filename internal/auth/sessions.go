@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // Lifetimes of tokens.
@@ -73,7 +74,7 @@ func (a *Accounts) takeTry(c pai.Credentials) error {
 		key     string
 	}{{a.byAddress, c.Address}, {a.byUser, userKey(c.User)}} {
 		if wait, ok := l.limiter.take(l.key); !ok {
-			return pai.Errorf(pai.TooManyRequestsError, "Too many wrong passwords: try again in %d seconds.", int(math.Ceil(wait.Seconds())))
+			return pai.Errorf(pai.TooManyRequestsError, "Too many wrong passwords: try again in %s.", plural.Of(int(math.Ceil(wait.Seconds())), "second"))
 		}
 	}
 	return nil

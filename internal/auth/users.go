@@ -50,22 +50,26 @@ func (a *Accounts) group(ctx context.Context) func(pai.GroupName) (pai.Group, bo
 }
 
 // CreateUser adds a user. See [pai.UserService] for the errors.
-func (a *Accounts) CreateUser(ctx context.Context, order pai.NewUser) error {
+func (a *Accounts) CreateUser(ctx context.Context, order pai.NewUser) (warning string, err error) {
 	if err := order.Check(); err != nil {
-		return err
+		return "", err
 	}
 	groups, err := order.Groups(a.group(ctx))
 	if err != nil {
-		return err
+		return "", err
 	}
 	if _, err := a.cluster.User(ctx, order.Name); err == nil { // before the costly hash
-		return pai.Errorf(pai.ConflictUserError, "User name %s already exists.", order.Name)
+		return "", pai.Errorf(pai.ConflictUserError, "User name %s already exists.", order.Name)
 	}
 	hash, err := a.hash(ctx, order.Name, order.Password)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return a.cluster.CreateUser(ctx, pai.User{Name: order.Name, Email: order.Email, Password: hash, Groups: groups, Extension: order.Extension})
+	user := pai.User{Name: order.Name, Email: order.Email, Password: hash, Groups: groups, Extension: order.Extension}
+	if err := a.cluster.CreateUser(ctx, user); err != nil {
+		return "", err
+	}
+	return pai.WarnOfStorageAccount(order.Name, a.cluster.Users()), nil
 }
 
 // ChangeUser applies a change. See [pai.UserService] for the errors.

@@ -2,11 +2,7 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +28,8 @@ func newAudit(s *Streams) *cobra.Command {
 		Use:   "audit",
 		Short: "Show who changed what (administrators)",
 		Long: `Show who changed which group, user, token, storage or SMB password, from what to what, when and from where; the newest first.
-What administrators did with a kubeconfig is there too (paictl config push, service, node prepare), by the name that Kubernetes knows them by.`,
+What administrators did with a kubeconfig is there too (paictl config push, service, node prepare), by the name that Kubernetes knows them by. Changes are told in words; "--output json" has each
+field as it was and is.`,
 		Example: `  paictl audit
   paictl audit --kind group --name research --last 24h
   paictl audit --by admin --output json`,
@@ -90,85 +87,4 @@ func auditPages(ctx context.Context, c *client.Client, q pai.AuditQuery, limit i
 			return list, nil
 		}
 	}
-}
-
-// changeText is what changed, in one line: each field with what it was and is, of lists what came and went.
-func changeText(e client.AuditEntry) string {
-	const most = 100
-	var before, after any
-	for raw, to := range map[*json.RawMessage]*any{&e.Before: &before, &e.After: &after} {
-		if len(*raw) > 0 {
-			_ = json.Unmarshal(*raw, to) // what cannot be read shows as nothing
-		}
-	}
-	text := strings.Join(changesOf("", before, after), ", ")
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "..."
-	}
-	return text
-}
-
-// changesOf lists the differences of two JSON values, each with its path.
-func changesOf(at string, before, after any) []string {
-	was, wasObject := before.(map[string]any)
-	is, isObject := after.(map[string]any)
-	if (wasObject || before == nil) && (isObject || after == nil) && (wasObject || isObject) {
-		keys := maps.Clone(is)
-		if keys == nil {
-			keys = map[string]any{}
-		}
-		maps.Copy(keys, was)
-		var out []string
-		for _, key := range slices.Sorted(maps.Keys(keys)) {
-			out = append(out, changesOf(strings.TrimPrefix(at+"."+key, "."), was[key], is[key])...)
-		}
-		return out
-	}
-	x, lists1 := before.([]any)
-	y, lists2 := after.([]any)
-	switch {
-	case lists1 && lists2:
-		return []string{at + listChange(x, y)}
-	case before == nil && isEmpty(after), after == nil && isEmpty(before):
-		return nil
-	case before == nil:
-		return []string{at + " = " + valueText(after)}
-	}
-	return []string{at + " = " + valueText(before) + " -> " + valueText(after)}
-}
-
-// listChange says what came and what went.
-func listChange(before, after []any) string {
-	text := ""
-	for _, sign := range []struct {
-		sign      string
-		from, not []any
-	}{{" -", before, after}, {" +", after, before}} {
-		for _, item := range sign.from {
-			if !slices.ContainsFunc(sign.not, func(other any) bool { return valueText(other) == valueText(item) }) {
-				text += sign.sign + valueText(item)
-			}
-		}
-	}
-	if text == "" {
-		return " in another order"
-	}
-	return text
-}
-
-// isEmpty: a field without a value is not worth a word where a thing is made or deleted.
-func isEmpty(v any) bool {
-	list, isList := v.([]any)
-	return v == nil || v == "" || v == false || (isList && len(list) == 0)
-}
-
-func valueText(v any) string {
-	if s, ok := v.(string); ok && s != "" && !strings.ContainsAny(s, " ,") {
-		return s
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return "?"
-	}
-	return string(text)
 }

@@ -21,7 +21,11 @@ func newGroupCreate(s *Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a group (administrators)",
-		Long:  `Create a group. Users join it with "paictl user edit NAME --add-group GROUP".`,
+		Long: `Create a group. Users join it with "paictl user edit NAME --add-group GROUP", and "paictl storage grant GROUP STORAGE" lets them mount
+a storage.
+
+A name is any text of one line without "/", unlike those of users: it is for people, often as it is at an identity provider, and nothing
+else is made of it.`,
 		Example: `  paictl group create research --description "People who search" --virtual-cluster research
   paictl group create guests --storage public-data`,
 		Args: cobra.ExactArgs(1),

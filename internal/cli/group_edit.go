@@ -9,6 +9,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 type groupEditOptions struct {
@@ -106,5 +107,5 @@ func memberText(ctx context.Context, c *client.Client, name pai.GroupName) strin
 	if err != nil {
 		return "" // the deletion itself will say why
 	}
-	return fmt.Sprintf(", which has %d members,", len(members))
+	return fmt.Sprintf(", which has %s,", plural.Of(len(members), "member"))
 }

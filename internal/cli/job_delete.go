@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 type jobDeleteOptions struct {
@@ -45,7 +47,7 @@ func runJobDelete(ctx context.Context, o *jobDeleteOptions, cmd *cobra.Command, 
 	if !o.yes {
 		what := "job " + ids[0].String()
 		if len(ids) > 1 {
-			what = fmt.Sprintf("%d jobs", len(ids))
+			what = plural.Of(len(ids), "job")
 		}
 		if err := askToGoOn(o.streams, fmt.Sprintf("Delete %s and the logs at %s?", what, t.server)); err != nil {
 			return err

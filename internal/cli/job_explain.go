@@ -40,15 +40,21 @@ func runJobExplain(ctx context.Context, s *Streams, cmd *cobra.Command, arg stri
 	if err != nil {
 		return err
 	}
-	return printResult(s, cmd, diagnosis, func() error { return printDiagnosis(s.Out, diagnosis) })
+	return printResult(s, cmd, diagnosis, func() error {
+		if len(diagnosis.Findings) > 0 {
+			return printDiagnosis(s.Out, diagnosis)
+		}
+		job, err := c.Job(ctx, id)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.Out, "job %s is %s\n%s\n", diagnosis.Job, diagnosis.State, wellText(diagnosis.State, job.JobStatus))
+		return err
+	})
 }
 
 func printDiagnosis(w io.Writer, d client.Diagnosis) error {
 	if _, err := fmt.Fprintf(w, "job %s is %s\n", d.Job, d.State); err != nil {
-		return err
-	}
-	if len(d.Findings) == 0 {
-		_, err := fmt.Fprintln(w, "nothing that is known stands in its way")
 		return err
 	}
 	for _, f := range d.Findings {
@@ -57,6 +63,29 @@ func printDiagnosis(w io.Writer, d client.Diagnosis) error {
 		}
 	}
 	return nil
+}
+
+// wellText is what there is to say of a job about which nothing was found.
+func wellText(state pai.JobState, s client.JobStatus) string {
+	took := ""
+	if s.LaunchedTime != nil && s.CompletedTime != nil {
+		took = s.CompletedTime.Sub(s.LaunchedTime.Time).Round(time.Second).String()
+	}
+	switch {
+	case state == pai.JobSucceeded && took != "":
+		return "succeeded in " + took
+	case state == pai.JobSucceeded:
+		return "succeeded"
+	case state == pai.JobStopped && took != "":
+		return "stopped after " + took
+	case state == pai.JobStopped:
+		return "stopped before a task of it ran"
+	case state == pai.JobStopping:
+		return "it was told to stop, and nothing that is known keeps it from that"
+	case state == pai.JobFailed:
+		return "why is not known any more; see: paictl job events"
+	}
+	return "nothing that is known stands in its way"
 }
 
 // printFinding prints one reason: the sentence, and everything else that is known below it.

@@ -97,7 +97,7 @@ func someJobs() *servertest.Jobs {
 				{Task: -1, Type: "Normal", Reason: "Scheduled", Message: "assigned", Last: time.Now(), Count: 1},
 			}},
 		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "train"}, State: pai.JobRunning, Tags: []string{"nightly"}}, Storages: []pai.StorageName{"personal"}, Log: "epoch 1\n"},
-		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "fine"}, State: pai.JobSucceeded}},
+		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "fine"}, State: pai.JobSucceeded, Started: time.Now().Add(-9 * time.Second), Completed: time.Now()}},
 		{Job: pai.Job{ID: pai.JobID{User: "alice", Name: "broken"}, State: pai.JobFailed, ExitCode: &code, ExitRole: "worker"}, Findings: []pai.Finding{ended}},
 		{Job: pai.Job{ID: pai.JobID{User: "bob", Name: "own"}, State: pai.JobRunning}},
 	} {

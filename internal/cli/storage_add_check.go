@@ -10,6 +10,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/client"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // workerCheck waits for what workers say about a storage that was just granted: they mount it to see.
@@ -60,7 +61,7 @@ func (w workerCheck) run(run context.Context, name pai.StorageName) (checkedStor
 		}
 		if done := len(h.Cells) - len(out.Unknown); done != said {
 			said = done
-			fmt.Fprintf(w.progress, "... checked on %d of %d workers\n", done, len(h.Cells))
+			fmt.Fprintf(w.progress, "... checked on %d of %s\n", done, plural.Of(len(h.Cells), "worker"))
 		}
 		select {
 		case <-time.After(w.interval):
@@ -105,7 +106,7 @@ func (c checkedStorage) print(w io.Writer, name string) error {
 		return err
 	}
 	all := c.workers()
-	line := fmt.Sprintf("checked: %d of %d workers can use it", len(c.OK), all)
+	line := fmt.Sprintf("checked: %d of %s can use it", len(c.OK), plural.Of(all, "worker"))
 	if len(c.Unchecked) > 0 {
 		line += fmt.Sprintf("; not mounted on %d: %s", len(c.Unchecked), c.Note)
 	}
@@ -132,5 +133,5 @@ func (c checkedStorage) err(name string) error {
 	if len(c.Failed) == 0 {
 		return nil
 	}
-	return fmt.Errorf("storage %s is declared and granted, and %d of %d workers cannot use it; mend it, then: paictl storage check %s", name, len(c.Failed), c.workers(), name)
+	return fmt.Errorf("storage %s is declared and granted, and %d of %s cannot use it; mend it, then: paictl storage check %s", name, len(c.Failed), plural.Of(c.workers(), "worker"), name)
 }

@@ -23,6 +23,10 @@ func newStorageList(s *Streams) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the storages that you may use; administrators see all",
+		Long: `List the storages that you may use. Administrators see every storage, also those that none of their groups grants and that their own jobs
+cannot mount; those that they can are in "paictl user show".
+
+"ready" says that a storage is bound to its volume, so that jobs with it start. Whether workers can mount it: "paictl node check".`,
 		Example: `  paictl storage list
   paictl storage list --default --output json
   paictl storage list --all`,

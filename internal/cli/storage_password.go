@@ -25,7 +25,8 @@ func newStoragePassword(s *Streams) *cobra.Command {
 		Long: `Set the password that opens your own folder over SMB: \\SERVER\home in Windows, smb://SERVER/home on a Mac. The user name is
 the one that you sign in with. The password is asked for twice.
 
-Choose another password than the one that you sign in with: SMB servers keep passwords in a form that is much easier to guess from.
+Choose another password than the one that you sign in with: SMB servers keep passwords in a form that is much easier to guess from. A
+warning says when they are the same.
 "paictl user show" says whether one is set. Administrators may set or remove anybody's.`,
 		Example: `  paictl storage password
   paictl storage password --password-file FILE
@@ -56,6 +57,9 @@ func runStoragePassword(ctx context.Context, o *storagePasswordOptions, cmd *cob
 	account, err := o.apply(ctx, c, name)
 	if err != nil {
 		return err
+	}
+	if account.Warning != "" {
+		fmt.Fprintf(o.streams.Err, "warning: %s\n", account.Warning)
 	}
 	return printResult(o.streams, cmd, account, func() error {
 		text := fmt.Sprintf("the SMB password of user %s is set", name)

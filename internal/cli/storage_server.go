@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/pai-storage/pai-storage/internal/rollout"
 	"github.com/pai-storage/pai-storage/internal/term"
 )
@@ -27,7 +28,10 @@ func newStorageServerStatus(s *Streams) *cobra.Command {
 		Use:   "status",
 		Short: "Show servers, shares, clients, capacity, and the state of the domain",
 		Long: `Show servers, shares, clients, capacity, and the state of the domain. The storage managers are asked themselves, through Kubernetes: it takes
-the right to run commands in pods of pai-system.`,
+the right to run commands in pods of pai-system.
+
+Files are counted now and then, and the count says how old it is: some seconds after a change where there are few files, a quarter of an
+hour at most where counting takes long.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return showStorageServers(cmd.Context(), s, cmd, kubeconfig)
@@ -55,7 +59,7 @@ func showStorageServers(ctx context.Context, s *Streams, cmd *cobra.Command, kub
 			if i > 0 {
 				fmt.Fprintln(s.Out)
 			}
-			if err := printStorageServer(s.Out, server); err != nil {
+			if err := printStorageServer(s.Out, time.Now(), server); err != nil {
 				return err
 			}
 		}
@@ -75,11 +79,7 @@ type storageServerStatus struct {
 		Since    time.Time
 		Restarts int
 	}
-	Folders []struct {
-		Share        string
-		Files, Bytes int64
-		Counted      time.Time
-	}
+	Folders []storageFolder
 	Exports []struct {
 		Path                    string
 		Reads, Writes           uint64
@@ -99,7 +99,22 @@ type storageServerStatus struct {
 	Fault string
 }
 
-func printStorageServer(out io.Writer, server rollout.StorageServer) error {
+// storageFolder is what lay in a folder of the shares when it was counted.
+type storageFolder struct {
+	Share        string
+	Files, Bytes int64
+	Counted      time.Time // zero while the first count goes on
+}
+
+// text says how much there was, and how old that is.
+func (f storageFolder) text(now time.Time) string {
+	if f.Counted.IsZero() {
+		return "files are being counted"
+	}
+	return fmt.Sprintf("%s, %s, %s ago", plural.Of(f.Files, "file"), bytesText(uint64(f.Bytes)), ageOf(now, &f.Counted))
+}
+
+func printStorageServer(out io.Writer, now time.Time, server rollout.StorageServer) error {
 	if server.Status == nil {
 		_, err := fmt.Fprintf(out, "%s: %s\n", server.Node, server.Fault)
 		return err
@@ -115,15 +130,15 @@ func printStorageServer(out io.Writer, server rollout.StorageServer) error {
 			state = "does not serve: " + x.Reason
 		}
 		if x.Restarts > 0 {
-			state += fmt.Sprintf(", started anew %d times", x.Restarts)
+			state += ", started anew " + plural.Of(x.Restarts, "time")
 		}
 		rows = append(rows, []string{x.Name, state})
 	}
 	for _, x := range status.Exports {
 		line := fmt.Sprintf("NFS: %s read, %s written", bytesText(x.BytesRead), bytesText(x.BytesWritten))
 		for _, f := range status.Folders {
-			if "/"+f.Share == x.Path && !f.Counted.IsZero() {
-				line = fmt.Sprintf("%d files, %s; ", f.Files, bytesText(uint64(f.Bytes))) + line
+			if "/"+f.Share == x.Path {
+				line = f.text(now) + "; " + line
 			}
 		}
 		rows = append(rows, []string{x.Path, line})

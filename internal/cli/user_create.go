@@ -23,7 +23,10 @@ func newUserCreate(s *Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a user (administrators)",
-		Long:  `Create a user. Every user is a member of the group "default".`,
+		Long: `Create a user. Every user is a member of the group "default".
+
+A name has letters, digits, "_", "-" and "." only: it is also a folder, an account at the SMB server, and a part of the names of jobs.
+Where the SMB server cannot tell the name from another one, a warning says so.`,
 		Example: `  paictl user create alice
   paictl user create bob --password-file bob.password`,
 		Args: cobra.ExactArgs(1),
@@ -49,13 +52,18 @@ func runUserCreate(ctx context.Context, o *userCreateOptions, cmd *cobra.Command
 	if err != nil {
 		return err
 	}
-	err = c.CreateUser(ctx, client.NewUser{
+	warning, err := c.CreateUser(ctx, client.NewUser{
 		Username: string(name), Password: string(password), Admin: o.admin, Email: o.email,
 		VirtualCluster: o.clusters})
 	if err != nil {
 		return err
 	}
-	return printResult(o.streams, cmd, map[string]any{"user": name, "admin": o.admin}, func() error {
+	warnings := []string{}
+	if warning != "" {
+		warnings = append(warnings, warning)
+		fmt.Fprintf(o.streams.Err, "warning: %s\n", warning)
+	}
+	return printResult(o.streams, cmd, map[string]any{"user": name, "admin": o.admin, "warnings": warnings}, func() error {
 		_, err := fmt.Fprintf(o.streams.Out, "user %s is created\n", name)
 		return err
 	})

@@ -14,6 +14,8 @@ func newUserShow(s *Streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show [NAME]",
 		Short: "Show a user: yourself, or for administrators anybody",
+		Long: `Show a user: yourself, or for administrators anybody. "storages" are those that the user's groups grant, which is what the user's jobs may
+mount, ready or not. That holds for administrators as well, although "paictl storage list" shows them every storage.`,
 		Example: `  paictl user show
   paictl user show alice --output yaml`,
 		Args:              cobra.MaximumNArgs(1),

@@ -14,6 +14,7 @@ type StorageAccount struct {
 	Set      bool       `json:"set"`
 	Since    *time.Time `json:"since,omitempty"`
 	Admin    bool       `json:"admin"`
+	Warning  string     `json:"warning,omitempty"`
 }
 
 func storagePasswordPath(name pai.UserName) string { return userPath(name) + "/storage-password" }

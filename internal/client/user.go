@@ -68,9 +68,15 @@ func (c *Client) Self(ctx context.Context) (u User, err error) {
 	return u, err
 }
 
-// CreateUser adds a user. Administrators only.
-func (c *Client) CreateUser(ctx context.Context, u NewUser) error {
-	return c.change(ctx, http.MethodPost, "/users", "", u)
+// CreateUser adds a user, and says what the name keeps the user from, "" when nothing. Administrators only.
+func (c *Client) CreateUser(ctx context.Context, u NewUser) (warning string, err error) {
+	r, err := c.json(http.MethodPost, "/users", u)
+	if err != nil {
+		return "", err
+	}
+	var said struct{ Warning string }
+	_, err = c.do(ctx, r, &said)
+	return said.Warning, err
 }
 
 // PatchUser changes a user. With a version, it does so only while that is the current one: OutdatedVersionError. Administrators only.

@@ -38,7 +38,7 @@ func (s *restServer) bootstrap(ctx context.Context, cluster *kube.Cluster, accou
 	if err != nil {
 		return fmt.Errorf("--bootstrap-admin-password-file: %w", err)
 	}
-	err = accounts.CreateUser(ctx, pai.NewUser{Name: name, Password: pai.Password(strings.TrimRight(string(password), "\r\n")), Admin: true})
+	_, err = accounts.CreateUser(ctx, pai.NewUser{Name: name, Password: pai.Password(strings.TrimRight(string(password), "\r\n")), Admin: true})
 	if err != nil && pai.CodeOf(err) != pai.ConflictUserError {
 		return fmt.Errorf("create the administrator %s: %w", name, err)
 	}

@@ -94,7 +94,7 @@ func (c *crowd) write(t *testing.T, i, n int) {
 	switch {
 	case i%10 == 0:
 		name := pai.UserName(fmt.Sprintf("user-%d-%d", i, n))
-		err := c.client(t).CreateUser(context.Background(), client.NewUser{Username: string(name), Password: "secret-user"})
+		_, err := c.client(t).CreateUser(context.Background(), client.NewUser{Username: string(name), Password: "secret-user"})
 		c.answered(t, err, func() { c.users = append(c.users, name) })
 	case i%2 == 0:
 		name := pai.StorageName(fmt.Sprintf("st-%d-%d", i, n))

@@ -59,7 +59,7 @@ func TestShutdownDropsNothing(t *testing.T) {
 	await.Until(t, "a hundred answers", func() bool { return answered.Load() >= 100 || t.Failed() })
 	var write sync.WaitGroup
 	write.Go(func() {
-		if err := c.CreateUser(context.Background(), client.NewUser{Username: "slow", Password: "secret-slow"}); err != nil {
+		if _, err := c.CreateUser(context.Background(), client.NewUser{Username: "slow", Password: "secret-slow"}); err != nil {
 			t.Errorf("the write under way: %v", err)
 		}
 	})

@@ -52,7 +52,7 @@ func TestOnARealAPIServer(t *testing.T) {
 	first, second := replica(t, limited), replica(t, limited)
 
 	admin := connectAs(t, first, "admin", "secret-admin")
-	if err := admin.CreateUser(t.Context(), client.NewUser{Username: "alice", Password: "secret-alice"}); err != nil {
+	if _, err := admin.CreateUser(t.Context(), client.NewUser{Username: "alice", Password: "secret-alice"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("grants at two replicas at once are all kept", func(t *testing.T) { testGrantsAtOnce(t, root, admin, connectAs(t, second, "admin", "secret-admin")) })

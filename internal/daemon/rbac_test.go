@@ -81,7 +81,7 @@ func useUsers(t *testing.T, s *servertest.Server, c *client.Client) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time with what the first left behind
-		if err := c.CreateUser(t.Context(), client.NewUser{Username: "eve", Password: "secret-eve"}); err != nil {
+		if _, err := c.CreateUser(t.Context(), client.NewUser{Username: "eve", Password: "secret-eve"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.PatchUser(t.Context(), client.UserChange{Username: "eve", Email: &email}, ""); err != nil {

@@ -32,6 +32,8 @@ func Diagnose(f Facts) []pai.Finding {
 	case f.Job.State == pai.JobSucceeded || f.Job.State == pai.JobStopped:
 	case f.Job.State == pai.JobFailed:
 		d.failure()
+	case f.Job.State == pai.JobStopping:
+		d.leaving()
 	default:
 		d.life()
 	}
@@ -110,6 +112,15 @@ func (d *diagnosis) life() {
 
 // clock is a time in a message, which people in several places read.
 func clock(t time.Time) string { return t.UTC().Format("15:04:05 MST") }
+
+// leaving is for jobs that were told to stop: what keeps tasks from their end. What kept them from starting is of no account any more.
+func (d *diagnosis) leaving() {
+	for _, t := range d.Tasks {
+		if !t.Deleting.IsZero() {
+			d.ending(t)
+		}
+	}
+}
 
 func (d *diagnosis) task(t Task) {
 	switch {

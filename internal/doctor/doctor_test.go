@@ -295,6 +295,9 @@ func TestOnItsWay(t *testing.T) {
 		}), "", ""},
 		{"does not end", bare(func(f *doctor.Facts) { f.Job.State, f.Tasks[0].Deleting = pai.JobStopping, now.Add(-2*time.Minute) }), "JOB-408", "task w[0]"},
 		{"ends", bare(func(f *doctor.Facts) { f.Job.State, f.Tasks[0].Deleting = pai.JobStopping, now.Add(-2*time.Second) }), "", ""},
+		{"stops before it could start", bare(func(f *doctor.Facts) {
+			f.Job.State, f.Tasks[0].Node, f.Tasks[0].Unschedulable = pai.JobStopping, "", "0/1 nodes are available: 1 Insufficient cpu."
+		}), "", ""},
 		{"stopped", bare(func(f *doctor.Facts) { f.Job.State = pai.JobStopped }), "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantFirst(t, c.facts, c.code, c.object) })

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // unplaced is about a task for which no worker is found.
@@ -153,7 +154,7 @@ func (d *diagnosis) room(t Task) {
 	var f pai.Finding
 	switch {
 	case len(ready) == 0:
-		f = noReady.finding("nodes", "bring one back: kubectl get nodes", "none of %d workers is ready", len(d.Nodes))
+		f = noReady.finding("nodes", "bring one back: kubectl get nodes", "none of %s is ready", plural.Of(len(d.Nodes), "worker"))
 	case len(open) == 0:
 		f = noTakers.finding("nodes", "kubectl uncordon "+ready[0].Name, "every worker that is ready is set to take no tasks (cordoned)")
 	case strings.Contains(says, "volume node affinity") || strings.Contains(says, "PersistentVolume's node affinity"):

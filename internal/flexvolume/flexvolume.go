@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/pai-storage/pai-storage/internal/mount"
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/pai-storage/pai-storage/internal/volume"
 )
 
@@ -73,7 +74,7 @@ func call(ctx context.Context, driver string, args []string, m mount.Mounter) st
 		defer cancel()
 		err = m.Unmount(ctx, args[1])
 	case len(args) >= 1 && (args[0] == "mount" || args[0] == "unmount"):
-		err = fmt.Errorf("%s has %d arguments", args[0], len(args)-1)
+		err = fmt.Errorf("%s has %s", args[0], plural.Of(len(args)-1, "argument"))
 	default:
 		return status{Status: "Not supported"}
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // RemoveStorage deletes the claim of a storage, and the volume when it was declared through the API. See [pai.StorageService] for the
@@ -113,7 +114,7 @@ func inUse(name pai.StorageName, jobs []pai.JobID) *pai.Error {
 	if len(jobs) > most {
 		names = append(names, fmt.Sprintf("and %d more", len(jobs)-most))
 	}
-	return pai.Errorf(pai.StorageInUseError, "Storage %s is mounted by %d jobs: %s.", name, len(jobs), strings.Join(names, ", "))
+	return pai.Errorf(pai.StorageInUseError, "Storage %s is mounted by %s: %s.", name, plural.Of(len(jobs), "job"), strings.Join(names, ", "))
 }
 
 // retain keeps the data of a volume whose provisioner would delete it together with the claim.

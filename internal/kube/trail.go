@@ -13,6 +13,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/auditlog"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // The audit trail is kept in ConfigMaps of the system namespace, each with JSON lines. Every server appends to a ConfigMap of its own,
@@ -126,7 +127,7 @@ func (t *trail) write(ctx context.Context, batch []order) error {
 	}
 	written, err := t.appendText(ctx, text.String())
 	if err != nil {
-		return fmt.Errorf("keep %d audit entries: %w", len(batch), err)
+		return fmt.Errorf("keep %s in the audit trail: %w", plural.Of(len(batch), "change"), err)
 	}
 	t.current = written
 	t.cluster.chunks.await(ctx, written.Name, written.ResourceVersion)

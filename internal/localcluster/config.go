@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/pai-storage/pai-storage/internal/buildcache"
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/pai-storage/pai-storage/internal/qemu"
 )
 
@@ -80,7 +81,7 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("cluster name %q: use 1 to 30 lower-case letters, digits and dashes", c.Name))
 	}
 	if c.Workers < 1 || c.Workers > maxWorkers {
-		faults = append(faults, fmt.Errorf("%d workers: choose 1 to %d", c.Workers, maxWorkers))
+		faults = append(faults, fmt.Errorf("%s: choose 1 to %d", plural.Of(c.Workers, "worker"), maxWorkers))
 	}
 	if c.Memory < minMemory {
 		faults = append(faults, fmt.Errorf("%d MiB of memory for a worker: it needs %d or more", c.Memory, minMemory))

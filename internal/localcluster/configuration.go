@@ -73,7 +73,7 @@ func (s *supervisor) storageServers(ctx context.Context, note func(string)) (str
 	case servers == 0:
 		return "none yet; see: paictl service --help", nil
 	default:
-		return fmt.Sprintf("%d serve", servers), nil
+		return fmt.Sprintf("serving: %d", servers), nil
 	}
 }
 

@@ -76,12 +76,12 @@ func TestValidateNamesEveryFault(t *testing.T) {
 func TestRunningClusterDiffers(t *testing.T) {
 	runs := Config{Name: "a", Workers: 1, Memory: 2048, Port: 9186, KubePort: 6443}
 	cases := map[string]Config{
-		"":                   {Name: "a", Workers: 1, Memory: 2048},
-		"1 worker(s), not 2": {Name: "a", Workers: 2, Memory: 2048},
-		"not 4096":           {Name: "a", Workers: 1, Memory: 4096},
-		"port 9186":          {Name: "a", Workers: 1, Memory: 2048, Port: 80},
-		"port 6443":          {Name: "a", Workers: 1, Memory: 2048, KubePort: 80},
-		"kubeconfig":         {Name: "a", Workers: 1, Memory: 2048, Kubeconfig: "/k"},
+		"":                {Name: "a", Workers: 1, Memory: 2048},
+		"1 worker, not 2": {Name: "a", Workers: 2, Memory: 2048},
+		"not 4096":        {Name: "a", Workers: 1, Memory: 4096},
+		"port 9186":       {Name: "a", Workers: 1, Memory: 2048, Port: 80},
+		"port 6443":       {Name: "a", Workers: 1, Memory: 2048, KubePort: 80},
+		"kubeconfig":      {Name: "a", Workers: 1, Memory: 2048, Kubeconfig: "/k"},
 	}
 	for want, wish := range cases {
 		if got := runs.differs(wish); !strings.Contains(got, want) || (want == "" && got != "") {

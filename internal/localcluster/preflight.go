@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // debianPackage says which package brings a program that the cluster needs on this machine.
@@ -80,8 +82,8 @@ func checkMemory(c Config) error {
 		}
 	}
 	if need := c.Workers*c.Memory + controlMemory; available > 0 && available>>10 < need {
-		return fmt.Errorf("memory: %d MiB are available, %d worker(s) with %d MiB and the control plane need %d; use fewer --workers or less --worker-memory",
-			available>>10, c.Workers, c.Memory, need)
+		return fmt.Errorf("memory: %d MiB are available, %s with %d MiB and the control plane need %d; use fewer --workers or less --worker-memory",
+			available>>10, plural.Of(c.Workers, "worker"), c.Memory, need)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pai-storage/pai-storage/internal/buildcache"
 	"github.com/pai-storage/pai-storage/internal/kubebuild"
 	"github.com/pai-storage/pai-storage/internal/nodeimage"
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/pai-storage/pai-storage/internal/proc"
 	"github.com/pai-storage/pai-storage/internal/qemu"
 )
@@ -125,6 +126,12 @@ func (u *upper) running(ctx context.Context) (reuse bool, err error) {
 			return false, nil
 		}
 	}
+	if report.Booted { // what the steps said then is not how things are now
+		const name = "cluster"
+		u.reporter.Begin(name)
+		u.reporter.Done(name, "runs already")
+		return true, u.repaired(ctx, report)
+	}
 	return true, u.follow(ctx)
 }
 
@@ -134,7 +141,7 @@ func (c Config) differs(wish Config) string {
 	case c.Kubeconfig != wish.Kubeconfig:
 		return fmt.Sprintf("with the kubeconfig %q", c.Kubeconfig)
 	case c.Kubeconfig == "" && c.Workers != wish.Workers:
-		return fmt.Sprintf("with %d worker(s), not %d", c.Workers, wish.Workers)
+		return fmt.Sprintf("with %s, not %d", plural.Of(c.Workers, "worker"), wish.Workers)
 	case c.Kubeconfig == "" && c.Memory != wish.Memory:
 		return fmt.Sprintf("with %d MiB for a worker, not %d", c.Memory, wish.Memory)
 	case wish.Port != 0 && c.Port != wish.Port:

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // ServeRequest is what the program that serves an object store gets on its standard input.
@@ -270,7 +272,7 @@ func (e *Engine) awaitEnd(ctx context.Context, op, dir string) error {
 		select {
 		case <-ctx.Done():
 			p := askPending(ctx, dir)
-			text := fmt.Sprintf("%d files (%d bytes) are still being uploaded from %s; the uploads go on, and the next try waits for them", p.Pending, p.Bytes, k.Target)
+			text := fmt.Sprintf("%s (%s) still being uploaded from %s; the uploads go on, and the next try waits for them", plural.Of(p.Pending, "file"), plural.Of(p.Bytes, "byte"), k.Target)
 			if p.Fault != "" {
 				text += "; the last one that did not work: " + p.Fault
 			}
@@ -301,7 +303,7 @@ func (e *Engine) forget(dir, target string) error {
 	if err != nil {
 		return wrap("unmount "+target, err)
 	}
-	return &Error{Op: "unmount " + target, Output: fmt.Sprintf("its process ended with %d files (%d bytes) that it had not uploaded; it is unmounted, and they are kept in %s", p.Pending, p.Bytes, to), Err: errLost}
+	return &Error{Op: "unmount " + target, Output: fmt.Sprintf("its process ended with %s (%s) that it had not uploaded; it is unmounted, and what was not uploaded is kept in %s", plural.Of(p.Pending, "file"), plural.Of(p.Bytes, "byte"), to), Err: errLost}
 }
 
 var errLost = errors.New("files were not uploaded")

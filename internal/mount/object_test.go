@@ -146,7 +146,7 @@ func TestUnmountWaitsForUploads(t *testing.T) {
 	l.say("pending", "3")
 	l.say("fault", "the store is away")
 	err := l.engine.Unmount(await.Expiring(t, func() bool { return !mounted(a) }), a)
-	wantSaid(t, err, "3 files (300 bytes) are still being uploaded from "+a, "the store is away")
+	wantSaid(t, err, "3 files (300 bytes) still being uploaded from "+a, "the store is away")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is no deadline", err)
 	}
@@ -192,7 +192,7 @@ func TestSettled(t *testing.T) {
 		}
 		switch err := l.engine.Unmount(await.Context(t), a); {
 		case killed:
-			wantSaid(t, err, "1 files")
+			wantSaid(t, err, "1 file ")
 		case err != nil:
 			t.Error(err)
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pai-storage/pai-storage/internal/flexvolume"
 	"github.com/pai-storage/pai-storage/internal/mount"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 const help = `Usage:
@@ -85,7 +86,7 @@ func list(ctx context.Context, m mount.Mounter, args []string, out io.Writer) er
 		if s.Lost {
 			state = "lost "
 		}
-		fmt.Fprintf(out, "%s  %d files to upload  %s at %s\n", state, s.Pending, s.Volume.Source, s.Target)
+		fmt.Fprintf(out, "%s  %s to upload  %s at %s\n", state, plural.Of(s.Pending, "file"), s.Volume.Source, s.Target)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type profileData struct {
 	Token   string // a new one, shown this once
 	Until   time.Time
 	Storage pai.StorageAccount
-	Fault   string // why the SMB password is not set
+	Fault   string // why the SMB password is not set, or unwise
 }
 
 // copiedLifetime is how long a token is good for that people copy from the page.
@@ -46,14 +46,17 @@ func (p *Portal) setStoragePassword(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
+	var account pai.StorageAccount
 	password := r.PostFormValue("password")
 	if password != r.PostFormValue("again") {
 		err = pai.Errorf(pai.InvalidParametersError, "The two passwords differ.")
 	} else {
-		_, err = p.services.StorageAccounts.SetStoragePassword(r.Context(), caller.User, pai.Password(password))
+		account, err = p.services.StorageAccounts.SetStoragePassword(r.Context(), caller.User, pai.Password(password))
 	}
 	var known *pai.Error
 	switch {
+	case err == nil && account.Warning != "":
+		return p.profilePage(w, r, profileData{Fault: account.Warning})
 	case err == nil:
 		http.Redirect(w, r, storagePasswordPath, http.StatusSeeOther)
 		return nil

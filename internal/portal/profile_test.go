@@ -110,4 +110,9 @@ func TestStoragePassword(t *testing.T) {
 	if _, text := b.ask("GET", "/profile", nil); !strings.Contains(text, "There is none yet.") {
 		t.Errorf("after the removal the profile is %s", text)
 	}
+	same := url.Values{"password": {"secret-bob"}, "again": {"secret-bob"}}
+	if _, text := b.ask("POST", "/profile/storage-password", same); !strings.Contains(text, "is the one that bob signs in with") ||
+		!strings.Contains(text, "It was set on 20") || strings.Contains(text, "secret-bob") {
+		t.Errorf("with the password for signing in the profile is %s", text)
+	}
 }

@@ -17,6 +17,7 @@ type storageAccountInfo struct {
 	Set      bool         `json:"set" doc:"There is a password, and the SMB server lets the user in with it"`
 	Since    *time.Time   `json:"since,omitempty" doc:"When it was set"`
 	Admin    bool         `json:"admin" doc:"The user is an administrator"`
+	Warning  string       `json:"warning,omitempty" doc:"What is unwise about the password that was just set"`
 }
 
 type storageAccountOutput struct{ Body storageAccountInfo }
@@ -41,7 +42,7 @@ func (s *Server) storageAccountOperations() {
 }
 
 func storageAccountInfoOf(a pai.StorageAccount) *storageAccountOutput {
-	return &storageAccountOutput{storageAccountInfo{Username: a.User, Set: !a.Set.IsZero(), Since: moment(a.Set), Admin: a.Admin}}
+	return &storageAccountOutput{storageAccountInfo{Username: a.User, Set: !a.Set.IsZero(), Since: moment(a.Set), Admin: a.Admin, Warning: a.Warning}}
 }
 
 // None of these checks the name: there is no user of one that cannot be, and the guard answers first.

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 type declarationInput struct {
@@ -120,7 +121,7 @@ func removalMessage(name string, r pai.RemovedStorage) string {
 		parts = append(parts, "kept: "+strings.Join(r.Kept, ", "))
 	}
 	if len(r.Jobs) > 0 {
-		parts = append(parts, fmt.Sprintf("%d jobs mount it until they end", len(r.Jobs)))
+		parts = append(parts, "still mounted by "+plural.Of(len(r.Jobs), "job"))
 	}
 	return strings.Join(parts, "; ")
 }

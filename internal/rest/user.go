@@ -43,6 +43,13 @@ type createUserInput struct {
 	}
 }
 
+type createUserOutput struct {
+	Body struct {
+		Message string `json:"message" doc:"What was done"`
+		Warning string `json:"warning,omitempty" doc:"What the name keeps the user from"`
+	}
+}
+
 // userChange is what administrators may change of a user. What is left out is not given.
 type userChange struct {
 	Username       string         `json:"username"`
@@ -110,7 +117,7 @@ func (s *Server) userOperations() {
 	register(s, pai.Person, huma.Operation{OperationID: "getUser", Method: http.MethodGet, Path: prefix + "/users/{user}", Tags: tags,
 		Summary: "Get a user. Others than oneself: administrators only."}, s.getUser)
 	register(s, pai.Administrator, huma.Operation{OperationID: "deleteUser", Method: http.MethodDelete, Path: prefix + "/users/{user}", Tags: tags,
-		Summary: "Remove a user who is no administrator, and the user's tokens and SMB password. Administrators only."}, s.deleteUser)
+		Summary: "Remove a user who is no administrator, and the user's tokens and SMB password. Jobs go on, and folders in personal storages stay. Administrators only."}, s.deleteUser)
 	if s.services.SignOn == nil {
 		s.membershipOperations(tags)
 	}
@@ -171,12 +178,14 @@ func (s *Server) getSelf(ctx context.Context, _ *struct{}) (*userOutput, error) 
 	return s.getUser(ctx, &userInput{User: string(caller.User)})
 }
 
-func (s *Server) createUser(ctx context.Context, in *createUserInput) (*messageOutput, error) {
-	err := s.services.Users.CreateUser(ctx, pai.NewUser{
+func (s *Server) createUser(ctx context.Context, in *createUserInput) (*createUserOutput, error) {
+	warning, err := s.services.Users.CreateUser(ctx, pai.NewUser{
 		Name: pai.UserName(in.Body.Username), Password: pai.Password(in.Body.Password), Email: in.Body.Email, Admin: in.Body.Admin,
 		VirtualClusters: in.Body.VirtualCluster, Extension: in.Body.Extension,
 	})
-	return &messageOutput{message{"User is created successfully"}}, err
+	out := &createUserOutput{}
+	out.Body.Message, out.Body.Warning = "User is created successfully", warning
+	return out, err
 }
 
 func (s *Server) updateUser(ctx context.Context, in *updateUserInput) (*updateUserOutput, error) {

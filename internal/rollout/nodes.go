@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pai-storage/pai-storage/internal/clusterconfig"
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // roles are the labels that layout.yaml gives to nodes, under the names that it has for them.
@@ -140,7 +141,7 @@ func (s *Services) labelNodes(ctx context.Context, p plan) error {
 			changed[n.Name] = true
 		}
 	}
-	s.Note(ClusterConfiguration, fmt.Sprintf("%d of %d nodes got other labels", len(changed), len(p.nodes)))
+	s.Note(ClusterConfiguration, fmt.Sprintf("%d of %s got other labels", len(changed), plural.Of(len(p.nodes), "node")))
 	return nil
 }
 

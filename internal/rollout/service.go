@@ -13,6 +13,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pai-storage/pai-storage/internal/plural"
 )
 
 // Services of the project, in the order in which they start.
@@ -253,7 +255,7 @@ func (s *Services) remove(ctx context.Context, name, kind string) error {
 			s.Note(name, "stopped")
 			return nil
 		}
-		s.Note(name, fmt.Sprintf("%d pod(s) end", len(pods)))
+		s.Note(name, fmt.Sprintf("waiting for the end of %s", plural.Of(len(pods), "pod")))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

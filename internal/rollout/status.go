@@ -229,6 +229,12 @@ func (s *Services) AwaitStorageServers(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	want := int(d.Status.DesiredNumberScheduled)
+	switch labelled, kept, err := s.placement(ctx, d); {
+	case err != nil:
+		return 0, err
+	case len(kept) == 0:
+		want = max(want, labelled) // Kubernetes may not have counted the nodes yet
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

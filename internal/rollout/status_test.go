@@ -1,8 +1,10 @@
 package rollout
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -92,5 +94,32 @@ func TestTryAgain(t *testing.T) {
 	pods, err := s.pods(t.Context(), StorageManager)
 	if err != nil || len(pods) != 2 || pods[0].Name != "made" || pods[1].Name != "runs" {
 		t.Errorf("left are %v, %v", pods, err)
+	}
+}
+
+// TestStorageServersAreWaitedFor: nodes that are to serve count before Kubernetes has counted them.
+func TestStorageServersAreWaitedFor(t *testing.T) {
+	role := map[string]string{"pai-storage": "true"}
+	taint := []corev1.Taint{{Key: "nvidia.com/gpu", Effect: corev1.TaintEffectNoSchedule}}
+	for name, c := range map[string]struct {
+		labels map[string]string
+		taints []corev1.Taint
+		want   int
+		fault  string
+	}{
+		"no role":         {nil, nil, 0, ""},
+		"a role":          {role, nil, 1, "no pod of it runs"},
+		"a role, a taint": {role, taint, 0, ""},
+	} {
+		d := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: systemNamespace, Name: StorageManager}}
+		d.Spec.Template.Spec.NodeSelector = role
+		s, _ := services(t, d, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker1", Labels: c.labels}, Spec: corev1.NodeSpec{Taints: c.taints}})
+		s.Note = func(string, string) {}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		got, err := s.AwaitStorageServers(ctx)
+		cancel()
+		if got != c.want || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%s: %d, %v", name, got, err)
+		}
 	}
 }

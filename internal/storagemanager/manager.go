@@ -12,7 +12,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/pai-storage/pai-storage/internal/clusterconfig"
 	"github.com/pai-storage/pai-storage/internal/fileserver"
+	"github.com/pai-storage/pai-storage/internal/plural"
 	"github.com/pai-storage/pai-storage/internal/proc"
 )
 
@@ -381,5 +381,5 @@ func (m *manager) probeNFS(ctx context.Context) error {
 
 // String shows the configuration in use, without passwords.
 func (k Known) String() string {
-	return fmt.Sprintf("%d nodes, %d accounts", len(k.Nodes), len(k.Accounts))
+	return plural.Of(len(k.Nodes), "node") + ", " + plural.Of(len(k.Accounts), "account")
 }

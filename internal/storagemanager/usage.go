@@ -23,13 +23,36 @@ type Folder struct {
 type usage struct {
 	mu      sync.Mutex
 	folders map[string]Folder
+	fill    func(layout) fill // nil: fillOf
 }
 
-// countEvery is the pause between two counts. Walking through many files costs the disk, so a count pauses on its way, too.
+// Walking through many files costs the disk, so a count pauses on its way, and counts are rare where nothing changes or where one takes long.
 const (
-	countEvery = 15 * time.Minute
-	breathe    = 1000 // files between two pauses
+	countEvery = 15 * time.Minute // when nothing is seen to change
+	fillEvery  = 10 * time.Second // between two looks at how full the disks are
+	restFactor = 20               // of the time that a count took there is a pause of this much
+	breathe    = 1000             // files between two pauses
 )
+
+// fill is how full the disks of both folders are. They say so at once, and it differs after almost every change of files.
+type fill [2]struct{ blocks, files uint64 }
+
+// fillOf looks at the disks of both folders. One that cannot be looked at counts as always the same.
+func fillOf(l layout) (f fill) {
+	for i, path := range []string{l.data(), l.users()} {
+		var disk syscall.Statfs_t
+		if syscall.Statfs(path, &disk) == nil {
+			f[i].blocks, f[i].files = disk.Bfree, disk.Ffree
+		}
+	}
+	return f
+}
+
+// due tells whether it is time for another count: from how long the last one took and has been over, and whether something has changed since it
+// began.
+func due(took, ago time.Duration, changed bool) bool {
+	return ago >= countEvery || changed && ago >= restFactor*took
+}
 
 func (u *usage) list() []Folder {
 	u.mu.Lock()
@@ -42,22 +65,35 @@ func (u *usage) follow(ctx context.Context, l layout) error {
 	u.mu.Lock()
 	u.folders = map[string]Folder{"data": {Share: "data"}, "users": {Share: "users"}}
 	u.mu.Unlock()
+	look := u.fill
+	if look == nil {
+		look = fillOf
+	}
 	for {
-		for share, path := range map[string]string{"data": l.data(), "users": l.users()} {
-			f, err := count(ctx, path)
-			if err != nil {
-				continue // on its way down, or without this folder: what was counted before stands
+		before, began := look(l), time.Now()
+		u.count(ctx, l)
+		ended := time.Now()
+		for done := false; !done; done = due(ended.Sub(began), time.Since(ended), look(l) != before) {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(fillEvery + rand.N(fillEvery/4)):
 			}
-			f.Share = share
-			u.mu.Lock()
-			u.folders[share] = f
-			u.mu.Unlock()
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(countEvery + rand.N(countEvery/4)):
+	}
+}
+
+// count counts both folders once.
+func (u *usage) count(ctx context.Context, l layout) {
+	for share, path := range map[string]string{"data": l.data(), "users": l.users()} {
+		f, err := count(ctx, path)
+		if err != nil {
+			continue // on its way down, or without this folder: what was counted before stands
 		}
+		f.Share = share
+		u.mu.Lock()
+		u.folders[share] = f
+		u.mu.Unlock()
 	}
 }
 

@@ -192,7 +192,7 @@ func (b *testbed) makeCaller(p *program) {
 	b.t.Helper()
 	admin := connect(b.t, p, signIn(b.t, p, "admin", adminPassword))
 	ctx := b.t.Context()
-	if err := admin.CreateUser(ctx, client.NewUser{Username: "caller", Password: "secret-caller"}); err != nil {
+	if _, err := admin.CreateUser(ctx, client.NewUser{Username: "caller", Password: "secret-caller"}); err != nil {
 		b.t.Fatal(err)
 	}
 	if err := admin.SetGroups(ctx, "caller", []pai.GroupName{groupName(0), groupName(1), groupName(2)}); err != nil {

@@ -322,7 +322,7 @@ func idempotent(t *testing.T, c *cluster) {
 
 func otherConfiguration(t *testing.T, c *cluster) {
 	c.paictl(t, "up", "--name", c.name, "--workers", "1").mustRefuse(t, "other number of workers", 1,
-		"runs already", "2 worker(s), not 1", "paictl down --name system", "--name")
+		"runs already", "2 workers, not 1", "paictl down --name system", "--name")
 	if !c.status(t).Ready {
 		t.Error("a refused up changed something")
 	}
