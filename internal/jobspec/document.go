@@ -237,6 +237,10 @@ func (r *reader) storages(path string, n ast.Node, to *pai.StorageRequest) {
 		r.fault(n, path, "expected a list; [] means your default storages, and leaving the key out means none")
 		return
 	}
+	if name, ok := r.scalar(n); ok {
+		r.fault(n, path, "expected a list: - name: %.60s", name)
+		return
+	}
 	r.list(path, n, func(p string, n ast.Node) {
 		w, at := pai.WantedStorage{}, n
 		if name, ok := r.scalar(n); ok {

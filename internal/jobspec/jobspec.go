@@ -106,7 +106,7 @@ func syntaxFaults(text []byte, err error) []fault {
 	case errors.Is(err, yamltext.ErrTooDeep):
 		return []fault{{text: "the job document is nested too deeply"}}
 	case !errors.As(err, &syntax) || syntax.Line == 0:
-		return []fault{{text: "the job document cannot be read: " + err.Error()}}
+		return []fault{{text: err.Error()}}
 	}
 	at := yamltext.Position{Line: syntax.Line, Column: syntax.Column}
 	var tabs []fault
@@ -133,6 +133,7 @@ type reader struct {
 	mounts   mounts
 	unsure   bool // which secrets there are
 	faults   []fault
+	told     map[fault]bool // without their paths
 }
 
 // fault is what is wrong at one place.
@@ -150,7 +151,7 @@ func (f fault) String() string {
 
 // newReader finds the anchors of a document and the secrets in it, and refuses aliases that mix secrets with the rest.
 func newReader(root ast.Node) *reader {
-	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}, repeated: yamltext.Repeated(root)}
+	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}, told: map[fault]bool{}, repeated: yamltext.Repeated(root)}
 	yamltext.Visit(root, func(n ast.Node) {
 		a, ok := n.(*ast.AnchorNode)
 		if !ok || a.Name == nil || a.Name.GetToken() == nil {
@@ -191,6 +192,10 @@ func (r *reader) fault(n ast.Node, path, format string, args ...any) {
 		return // the fault is the alias itself
 	}
 	f := fault{yamltext.PositionOf(n), fmt.Sprintf(format, args...)}
+	if r.told[f] && f.at.Line > 0 {
+		return // an alias leads here once more
+	}
+	r.told[f] = true
 	if path != "" {
 		f.text = path + ": " + f.text
 	}

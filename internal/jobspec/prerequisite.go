@@ -140,11 +140,7 @@ func (r *reader) auth(path string, n ast.Node) *auth {
 			given[key] = true
 		}
 	}
-	for _, key := range []string{"username", "password"} {
-		if !given[key] {
-			r.fault(n, path+"."+key, "missing")
-		}
-	}
+	r.missing(path, n, slices.DeleteFunc([]string{"username", "password"}, func(key string) bool { return given[key] }))
 	if strings.ContainsFunc(a.username, func(c rune) bool { return c < ' ' || c == ':' }) || strings.Contains(a.username, "<%") {
 		r.fault(n, path+".username", "expected a name without ':', and without a template")
 	}

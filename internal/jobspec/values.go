@@ -67,7 +67,7 @@ func (r *reader) object(path string, n ast.Node, fields map[string]field, requir
 		switch {
 		case !known:
 			near := r.unknown(path, key, at, value, slices.Sorted(maps.Keys(fields)))
-			if seen[near] = true; near != "" && len(r.valuesOf(r.resolve(n), near)) == 0 {
+			if seen[near] = true; near != "" && !isNull(r.resolve(value)) && len(r.valuesOf(n, near)) == 0 {
 				fields[near](join(path, key), value) // as it is meant, so that its own faults are told, and nothing that follows from its absence
 			}
 		case !isNull(r.resolve(value)):
@@ -79,8 +79,15 @@ func (r *reader) object(path string, n ast.Node, fields map[string]field, requir
 		}
 	})
 	missing := slices.DeleteFunc(required, func(key string) bool { return seen[key] })
-	switch v := r.resolve(n); {
-	case len(missing) == 0 || !isMapping(v) && !isNull(v): // that it is no mapping is told
+	if v := r.resolve(n); isMapping(v) || isNull(v) { // else it is told that it is no mapping
+		r.missing(path, n, missing)
+	}
+}
+
+// missing notes keys that are not in a mapping.
+func (r *reader) missing(path string, n ast.Node, missing []string) {
+	switch {
+	case len(missing) == 0:
 	case len(missing) == 1:
 		r.fault(n, join(path, missing[0]), "missing")
 	default:
@@ -153,6 +160,9 @@ func (r *reader) list(path string, n ast.Node, item field) {
 		return
 	}
 	for i, v := range seq.Values {
+		if isNull(v) && i < len(seq.Entries) && seq.Entries[i].Start != nil {
+			v = ast.Null(seq.Entries[i].Start)
+		}
 		item(path+"["+strconv.Itoa(i)+"]", v)
 	}
 }
