@@ -101,7 +101,7 @@ func usable(grants Grants, storages map[StorageName]Storage) string {
 			names = append(names, string(name))
 		}
 	}
-	const ask = "ask an administrator to grant more: paictl storage grant GROUP STORAGE"
+	const ask = "ask an administrator to grant more"
 	if len(names) == 0 {
 		return "You may use no storage yet; " + ask
 	}

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os/signal"
 	"syscall"
 
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pai-storage/pai-storage/internal/localcluster"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // Exit statuses of paictl.
@@ -168,25 +168,17 @@ func statusOf(err error) int {
 // printError says what went wrong, in the wished format.
 func printError(s *Streams, cmd *cobra.Command, err error, status int) {
 	if format := outputFormat(cmd); format == "json" || format == "yaml" {
-		value := map[string]any{"code": codeOfAPI(err), "message": err.Error(), "exitStatus": status}
+		value := map[string]any{"code": codeOfAPI(err), "message": messageOf(cmd, err), "exitStatus": status}
+		var faults *yamltext.Faults
+		if errors.As(err, &faults) {
+			value["faults"] = faults.List
+		}
 		if printResult(s, cmd, value, nil) == nil {
 			return
 		}
 	}
-	fmt.Fprintf(s.Err, "paictl: %v\n", err)
-	if hint := hintFor(err); hint != "" {
+	fmt.Fprintf(s.Err, "paictl: %s\n", messageOf(cmd, err))
+	if hint := hintFor(cmd, err); hint != "" {
 		fmt.Fprintln(s.Err, hint)
-	}
-}
-
-// hintFor is the line with the command to type next.
-func hintFor(err error) string {
-	switch {
-	case errors.Is(err, localcluster.ErrAbsent):
-		return "hint: start one with: paictl up"
-	case errors.Is(err, fs.ErrPermission):
-		return "hint: that belongs to another user; local clusters belong to root, so try: sudo paictl ..."
-	default:
-		return hintForAPI(err)
 	}
 }

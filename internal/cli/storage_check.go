@@ -99,7 +99,7 @@ func printHealth(w io.Writer, now time.Time, h client.StorageHealth) error {
 	if err := printNotes(w, h.Cells); err != nil {
 		return err
 	}
-	return printFaults(w, now, h.Cells, "paictl storage check "+h.Storage+" --output json")
+	return printFaults(w, now, h.Cells, func(client.Cell) string { return "paictl storage check " + h.Storage + " --output json" })
 }
 
 // printNotes prints what there is to say about cells that have not failed: each note once, with the workers that it is about.

@@ -65,4 +65,3 @@ func yamlText(s string) string {
 	}
 	return strconv.Quote(s)
 }
-
