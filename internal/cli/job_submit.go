@@ -58,10 +58,7 @@ func runJobSubmit(ctx context.Context, o *jobSubmitOptions, cmd *cobra.Command, 
 	}
 	id, warnings, err := c.SubmitJob(ctx, named)
 	if err != nil {
-		if pai.CodeOf(err) == pai.InvalidParametersError {
-			return refused(file, document, err)
-		}
-		return o.taken(cmd, file, err)
+		return o.taken(cmd, file, refused(file, document, err))
 	}
 	for _, w := range warnings {
 		fmt.Fprintf(o.streams.Err, "warning: %s\n", w)
@@ -95,7 +92,7 @@ func (o *jobSubmitOptions) rename(file string, document []byte) ([]byte, error) 
 	}
 	renamed, err := jobspec.Rename(document, name)
 	if err != nil {
-		return nil, refused(file, document, err)
+		return nil, refused(file, document, pai.Errorf(pai.InvalidParametersError, "%v", err))
 	}
 	return renamed, nil
 }
@@ -113,8 +110,18 @@ func refused(file string, document []byte, err error) error {
 	if file == "-" {
 		file = "standard input"
 	}
+	told := jobspec.Locate(file, document, err.Error())
+	switch pai.CodeOf(err) {
+	case pai.InvalidParametersError:
+		if fault := jobspec.Check(file, document); fault != nil {
+			told = fault
+		}
+	case pai.NoStorageError, pai.NoVirtualClusterError, pai.ForbiddenUserError:
+	default:
+		return err
+	}
 	var faults *yamltext.Faults
-	if errors.As(jobspec.Check(file, document), &faults) {
+	if errors.As(told, &faults) {
 		return documentError{faults, err}
 	}
 	return err

@@ -82,3 +82,20 @@ func TestCheck(t *testing.T) {
 		t.Errorf("a good one: %v", err)
 	}
 }
+
+// TestLocate: what only the server knows is told where the document names it.
+func TestLocate(t *testing.T) {
+	for message, want := range map[string]string{
+		"Storage nfs-storage is not found. You may use: other": "job.yaml:33:13: Storage nfs-storage is not found. You may use: other\n        - name: nfs-storage\n                ^",
+		"Virtual cluster default is not found.":                "job.yaml:29:28: Virtual cluster default is not found.\n    defaults: {virtualCluster: default}\n                               ^",
+		"Storage gone is not found. You may use: other":        "",
+	} {
+		got := ""
+		if err := jobspec.Locate("job.yaml", []byte(good), message); err != nil {
+			got = err.Error()
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", message, diff)
+		}
+	}
+}

@@ -196,7 +196,10 @@ func (r *reader) resources(path string, n ast.Node, to *pai.Resources) {
 
 func (r *reader) defaults(path string, n ast.Node, d *document) {
 	r.object(path, n, map[string]field{
-		"virtualCluster": r.setText(&d.spec.VirtualCluster),
+		"virtualCluster": func(p string, n ast.Node) {
+			d.spec.VirtualCluster, _ = r.text(p, n)
+			r.named = append(r.named, reference{p, d.spec.VirtualCluster, n})
+		},
 		"deployment": func(p string, n ast.Node) {
 			if text, ok := r.text(p, n); ok {
 				d.deployment = reference{path: p, name: text, at: n}
@@ -319,6 +322,7 @@ func (r *reader) storageName(path string, n ast.Node, to *pai.StorageName) {
 	if !ok {
 		return
 	}
+	r.named = append(r.named, reference{path, text, n})
 	name, err := pai.ParseStorageName(text)
 	if err != nil {
 		r.fault(n, path, "%v", err)

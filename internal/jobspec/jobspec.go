@@ -50,6 +50,25 @@ func Parse(source []byte) (pai.JobSpec, error) {
 // Check reads a document for whoever has its file: the error is a *[yamltext.Faults], with the line of each fault unless it may hold a secret.
 func Check(file string, source []byte) error {
 	text, r, _ := read(source)
+	return r.faultsIn(file, text)
+}
+
+// Locate tells what a server says of a good document at the first storage or virtual cluster that it names; nil when it names none.
+func Locate(file string, source []byte, message string) error {
+	text, r, _ := read(source)
+	about, _, _ := strings.Cut(message, "You may use")
+	words := strings.FieldsFunc(about, func(c rune) bool { return strings.ContainsRune(" ,:;", c) })
+	at := slices.IndexFunc(r.named, func(named reference) bool {
+		return slices.Contains(words, named.name) || slices.Contains(words, named.name+".")
+	})
+	if at < 0 || len(r.faults) > 0 {
+		return nil
+	}
+	r.fault(r.named[at].at, "", "%s", message)
+	return r.faultsIn(file, text)
+}
+
+func (r *reader) faultsIn(file string, text []byte) error {
 	lines := strings.Split(string(text), "\n")
 	hidden := r.hiddenLines(text, lines)
 	faults := &yamltext.Faults{}
@@ -131,7 +150,8 @@ type reader struct {
 	refused  map[ast.Node]bool                               // aliases that must not be followed
 	commands int                                             // how many were read
 	mounts   mounts
-	unsure   bool // which secrets there are
+	named    []reference // storages and the virtual cluster
+	unsure   bool        // which secrets there are
 	faults   []fault
 	told     map[fault]bool // without their paths
 }
