@@ -65,7 +65,7 @@ func TestNodeCheck(t *testing.T) {
 			out: "STORAGE  STATE    AGE  LATENCY  FREE                CODE\ndata     ok       20h  120ms    1.5 GiB of 2.0 GiB\nlocal    pending\n"},
 		{name: "many", answers: map[string]string{summaryPath: nodesJSON(many...), allPath + "?state=failed": nodesJSON(failed...)}, status: exitFailed,
 			out:  "NODE  READY  AGENT  OK  UNCHECKED  FAILED  PENDING  STALE\nw00   yes    3h     7   0          1       0        0\nw01 ",
-			more: "\n\nand 4 more, see: paictl node check NODE, or paictl storage check STORAGE\n"},
+			more: "\n\nand 4 more, see: paictl node check w20, or paictl storage check data\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, out, said := runReadiness(t, c.answers, append([]string{"node", "check"}, c.args...)...)
