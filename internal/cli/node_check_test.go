@@ -14,7 +14,7 @@ func TestNodeList(t *testing.T) {
 		status       int
 		out, said    string
 	}{
-		{name: "no administrator", answer: "!ForbiddenUserError", status: exitForbidden, said: "paictl login --user ADMIN"},
+		{name: "no administrator", answer: "!ForbiddenUserError", status: exitForbidden, said: "paictl: no\n"},
 		{name: "three", answer: two, out: "NODE     READY  AGENT  CAN MOUNT     CANNOT  FAILED  PROBLEMS\n" +
 			"worker1  yes    3h     hostPath,nfs          0\n" +
 			"worker2  yes    3h     hostPath      nfs     1       STO-201\n" +

@@ -213,11 +213,6 @@ func (r *reader) integer(path string, n ast.Node, least, most int) int {
 	return i
 }
 
-// setText makes a field that stores text in place.
-func (r *reader) setText(to *string) field {
-	return func(path string, n ast.Node) { *to, _ = r.text(path, n) }
-}
-
 // setInteger makes a field that stores a whole number in place.
 func (r *reader) setInteger(to *int, least, most int) field {
 	return func(path string, n ast.Node) { *to = r.integer(path, n, least, most) }
