@@ -101,17 +101,20 @@ func usable(grants Grants, storages map[StorageName]Storage) string {
 			names = append(names, string(name))
 		}
 	}
-	const ask = "ask an administrator to grant more: paictl storage grant GROUP STORAGE"
+	const ask = "ask an administrator to grant more"
 	if len(names) == 0 {
 		return "You may use no storage yet; " + ask
 	}
 	return "You may use: " + strings.Join(names, ", ") + "; " + ask
 }
 
+// DefaultMountPath is where a job finds a storage when it does not say.
+func DefaultMountPath(name StorageName) string { return "/mnt/" + string(name) }
+
 func mountOf(user UserName, w WantedStorage, s Storage) Mount {
 	m := Mount{Storage: w.Name, Path: w.MountPath, ReadOnly: s.ReadOnly}
 	if m.Path == "" {
-		m.Path = "/mnt/" + string(w.Name)
+		m.Path = DefaultMountPath(w.Name)
 	}
 	if !s.Share {
 		m.SubPath = string(user)

@@ -18,6 +18,9 @@ const (
 	Administrator
 )
 
+// NotAdministrator is the message for whoever is less than an [Administrator], in the words that clients of old know.
+const NotAdministrator = "Non-admin is not allow to do this operation."
+
 // Check refuses a caller who is less than the role: UnauthorizedUserError for those who are not signed in,
 // ForbiddenUserError for the others.
 func (r Role) Check(ctx context.Context) error {
@@ -31,7 +34,7 @@ func (r Role) Check(ctx context.Context) error {
 	case r >= Person && caller.Application:
 		return Errorf(ForbiddenUserError, "Applications are not allowed to do this operation.")
 	case r >= Administrator && !caller.Admin:
-		return Errorf(ForbiddenUserError, "Non-admin is not allow to do this operation.")
+		return &Error{Code: ForbiddenUserError, Message: NotAdministrator}
 	}
 	return nil
 }

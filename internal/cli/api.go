@@ -2,10 +2,7 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"os"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -114,35 +111,4 @@ func codeOfAPI(err error) string {
 		return string(known.Code)
 	}
 	return ""
-}
-
-// hintForAPI is the line with the command to type after an error of the API.
-func hintForAPI(err error) string {
-	var failed jobFailedError
-	var unreachable *net.OpError
-	var going stillGoing
-	switch {
-	case errors.As(err, &going):
-		return "hint: go on with: " + going.again
-	case errors.As(err, &failed):
-		return fmt.Sprintf("hint: see what it wrote with: paictl job logs %s\n      and why, with: paictl job explain %s", failed.id, failed.id)
-	case errors.As(err, &unreachable), errors.Is(err, syscall.ECONNREFUSED):
-		return "hint: is a server running there? Start a local cluster with: paictl up\n      or name another server with: --server URL"
-	}
-	return hints[pai.CodeOf(err)]
-}
-
-// hints are the commands that help after a refusal.
-var hints = map[pai.Code]string{
-	pai.UnauthorizedUserError:  "hint: sign in with: paictl login --user NAME",
-	pai.IncorrectPasswordError: "hint: try again with: paictl login --user NAME",
-	pai.ForbiddenUserError:     "hint: see what you may use with: paictl storage list\n      administrators sign in with: paictl login --user ADMIN",
-	pai.NoStorageError:         "hint: see which storages there are with: paictl storage list",
-	pai.NoJobError:             "hint: see which jobs you have with: paictl job list",
-	pai.NoTagError:             "hint: see its tags with: paictl job show JOB",
-	pai.NoUserError:            "hint: administrators create users with: paictl user create NAME",
-	pai.RemoveAdminError:       "hint: first take the rights away with: paictl user edit NAME --no-admin",
-	pai.StorageInUseError:      "hint: see those jobs with: paictl storage list --all\n      or remove it although they mount it, with: --force",
-	pai.ConflictJobError:       "hint: choose another name in the file, or see that job with: paictl job show NAME",
-	pai.NoTaskLogError:         "hint: wait for the task with: paictl job logs NAME --follow",
 }

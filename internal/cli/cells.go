@@ -34,8 +34,8 @@ var cellColours = map[string]term.Colour{
 // faultsShown is how many failed cells are told one by one: a server that is down fails on every worker.
 const faultsShown = 20
 
-// printFaults tells why cells failed, and what mends it; more is the command that tells those that are left out.
-func printFaults(w io.Writer, now time.Time, cells []client.Cell, more string) error {
+// printFaults tells why cells failed, and what mends it; more is the command that tells those that are left out, by the first of them.
+func printFaults(w io.Writer, now time.Time, cells []client.Cell, more func(client.Cell) string) error {
 	failed := slices.DeleteFunc(slices.Clone(cells), func(c client.Cell) bool { return c.State != pai.CellFailed })
 	for _, c := range failed[:min(len(failed), faultsShown)] {
 		f := client.Finding{Message: "it cannot be used there, and the server does not know why"}
@@ -51,7 +51,7 @@ func printFaults(w io.Writer, now time.Time, cells []client.Cell, more string) e
 		}
 	}
 	if left := len(failed) - faultsShown; left > 0 {
-		_, err := fmt.Fprintf(w, "\nand %d more, see: %s\n", left, more)
+		_, err := fmt.Fprintf(w, "\nand %d more, see: %s\n", left, more(failed[faultsShown]))
 		return err
 	}
 	return nil

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/client"
 	"github.com/pai-storage/pai-storage/internal/jobspec"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 type jobSubmitOptions struct {
@@ -62,16 +65,17 @@ func runJobSubmit(ctx context.Context, o *jobSubmitOptions, cmd *cobra.Command, 
 	if err != nil {
 		return err
 	}
-	if document, err = o.rename(document); err != nil {
+	named, err := o.rename(file, document)
+	if err != nil {
 		return err
 	}
 	c, _, err := connect(cmd)
 	if err != nil {
 		return err
 	}
-	id, warnings, err := c.SubmitJob(ctx, document)
+	id, warnings, err := c.SubmitJob(ctx, named)
 	if err != nil {
-		return err
+		return o.taken(cmd, file, refused(file, document, err))
 	}
 	for _, w := range warnings {
 		fmt.Fprintf(o.streams.Err, "warning: %s\n", w)
@@ -104,7 +108,7 @@ func (o *jobSubmitOptions) waitFor(
 	return goal.endOf(id, job)
 }
 
-func (o *jobSubmitOptions) rename(document []byte) ([]byte, error) {
+func (o *jobSubmitOptions) rename(file string, document []byte) ([]byte, error) {
 	if o.name == "" {
 		return document, nil
 	}
@@ -112,7 +116,85 @@ func (o *jobSubmitOptions) rename(document []byte) ([]byte, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--name: %w", err)}
 	}
-	return jobspec.Rename(document, name)
+	renamed, err := jobspec.Rename(document, name)
+	if err != nil {
+		return nil, refused(file, document, pai.Errorf(pai.InvalidParametersError, "%v", err))
+	}
+	return renamed, nil
+}
+
+// documentError is a refusal of a job document, told with the lines of its file.
+type documentError struct {
+	*yamltext.Faults
+	refusal error
+}
+
+func (e documentError) Unwrap() []error { return []error{e.refusal, e.Faults} }
+
+// refused is why a document was refused: what the reader of documents finds wrong in its file, else what was said.
+func refused(file string, document []byte, err error) error {
+	if file == "-" {
+		file = "standard input"
+	}
+	told := jobspec.Locate(file, document, err.Error())
+	switch pai.CodeOf(err) {
+	case pai.InvalidParametersError:
+		if fault := jobspec.Check(file, document); fault != nil {
+			told = fault
+		}
+	case pai.NoStorageError, pai.NoVirtualClusterError, pai.ForbiddenUserError:
+	default:
+		return err
+	}
+	var faults *yamltext.Faults
+	if errors.As(told, &faults) {
+		return documentError{faults, err}
+	}
+	return err
+}
+
+// taken says how to submit a job under another name.
+func (o *jobSubmitOptions) taken(cmd *cobra.Command, file string, err error) error {
+	var taken *pai.Error
+	if !errors.As(err, &taken) || taken.Code != pai.ConflictJobError {
+		return err
+	}
+	words := []string{"job", "submit", "--name", "NAME", word(file)}
+	hints := []string{""}
+	if id, ok := jobIn(taken.Message); ok {
+		words[3] = nextName(string(id.Name))
+		hints = append(hints, "or see that job with: "+again(cmd, "job", "show", id.String()))
+	}
+	if o.wait {
+		words = append(words, "--wait")
+	}
+	hints[0] = "submit it under another name with: " + again(cmd, words...)
+	return hintedError{err, hints}
+}
+
+// jobIn finds the job that a message names.
+func jobIn(message string) (pai.JobID, bool) {
+	for text := range strings.FieldsSeq(message) {
+		if id, err := pai.ParseJobID(text); err == nil {
+			return id, true
+		}
+	}
+	return pai.JobID{}, false
+}
+
+// nextName counts the number at the end of a job's name up, which begins with 2.
+func nextName(name string) string {
+	base, n := name, 2
+	if at := strings.LastIndexByte(name, '-'); at > 0 {
+		if last, err := strconv.Atoi(name[at+1:]); err == nil && last >= 0 && last < 1e9 {
+			base, n = name[:at], last+1
+		}
+	}
+	next := fmt.Sprintf("%s-%d", base, n)
+	if _, err := pai.ParseJobName(next); err != nil {
+		return "NAME"
+	}
+	return next
 }
 
 func readDocument(s *Streams, file string) ([]byte, error) {

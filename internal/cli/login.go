@@ -35,7 +35,7 @@ Exit status: 0 signed in, 1 failed, 2 wrong usage, 3 wrong password.`,
 		Example: `  paictl login --user alice
   paictl login --server http://master:9186 --user alice --password-file alice.password
   paictl login --server http://master:9186 --token-file - < alice.token`,
-		Args: cobra.NoArgs,
+		Args: noName,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLogin(cmd.Context(), o, cmd) },
 	}
 	o.password.add(cmd)
@@ -43,6 +43,18 @@ Exit status: 0 signed in, 1 failed, 2 wrong usage, 3 wrong password.`,
 	cmd.MarkFlagsMutuallyExclusive("token-file", "password-file", "password-stdin")
 	cmd.Flags().DurationVar(&o.expiration, "expiration", 0, "how long the token is good for (default: the server decides)")
 	return cmd
+}
+
+// noName refuses a name that stands where no flag says what it is.
+func noName(cmd *cobra.Command, args []string) error {
+	user, _ := cmd.Flags().GetString("user")
+	switch {
+	case len(args) == 0:
+		return nil
+	case user == "" && len(args) == 1:
+		return fmt.Errorf("unexpected argument %q: did you mean --user %s?", args[0], word(args[0]))
+	}
+	return cobra.NoArgs(cmd, args)
 }
 
 func runLogin(ctx context.Context, o *loginOptions, cmd *cobra.Command) error {

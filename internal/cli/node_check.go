@@ -116,7 +116,9 @@ func printMatrix(w io.Writer, now time.Time, nodes []client.NodeReadiness) error
 		}
 		cells = append(cells, n.Cells...)
 	}
-	return printFaults(w, now, cells, "paictl node check NODE, or paictl storage check STORAGE")
+	return printFaults(w, now, cells, func(c client.Cell) string {
+		return fmt.Sprintf("paictl node check %s, or paictl storage check %s", c.Node, c.Storage)
+	})
 }
 
 func matrixHeader(nodes []client.NodeReadiness) []string {

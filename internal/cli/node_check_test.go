@@ -14,7 +14,7 @@ func TestNodeList(t *testing.T) {
 		status       int
 		out, said    string
 	}{
-		{name: "no administrator", answer: "!ForbiddenUserError", status: exitForbidden, said: "paictl login --user ADMIN"},
+		{name: "no administrator", answer: "!ForbiddenUserError", status: exitForbidden, said: "paictl: no\n"},
 		{name: "three", answer: two, out: "NODE     READY  AGENT  CAN MOUNT     CANNOT  FAILED  PROBLEMS\n" +
 			"worker1  yes    3h     hostPath,nfs          0\n" +
 			"worker2  yes    3h     hostPath      nfs     1       STO-201\n" +
@@ -65,7 +65,7 @@ func TestNodeCheck(t *testing.T) {
 			out: "STORAGE  STATE    AGE  LATENCY  FREE                CODE\ndata     ok       20h  120ms    1.5 GiB of 2.0 GiB\nlocal    pending\n"},
 		{name: "many", answers: map[string]string{summaryPath: nodesJSON(many...), allPath + "?state=failed": nodesJSON(failed...)}, status: exitFailed,
 			out:  "NODE  READY  AGENT  OK  UNCHECKED  FAILED  PENDING  STALE\nw00   yes    3h     7   0          1       0        0\nw01 ",
-			more: "\n\nand 4 more, see: paictl node check NODE, or paictl storage check STORAGE\n"},
+			more: "\n\nand 4 more, see: paictl node check w20, or paictl storage check data\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, out, said := runReadiness(t, c.answers, append([]string{"node", "check"}, c.args...)...)

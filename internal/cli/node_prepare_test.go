@@ -73,7 +73,7 @@ func TestNodePrepare(t *testing.T) {
 			root := &cobra.Command{Use: "paictl", SilenceErrors: true, SilenceUsage: true}
 			root.AddCommand(o.command())
 			root.SetArgs(append([]string{"prepare"}, c.args...))
-			status := streams.end("table", root.ExecuteContext(t.Context()))
+			status := streams.end(root, "table", root.ExecuteContext(t.Context()))
 			if status != c.status || c.services.ran != c.ran || out.String() != c.out || !strings.Contains(said.String(), c.said) {
 				t.Errorf("got %d, ran %d times\n%s\n%s\nwant %d, %d\n%s\n%s", status, c.services.ran, out.String(), said.String(), c.status, c.ran, c.out, c.said)
 			}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // formats are what --output takes.
@@ -90,20 +92,20 @@ func printDocument(w io.Writer, format string, value any) error {
 	return err
 }
 
-// end prints the result, and what went wrong. It returns the exit status.
-func (s *Streams) end(format string, err error) int {
+// end prints the result of a command, and what went wrong. It returns the exit status.
+func (s *Streams) end(cmd *cobra.Command, format string, err error) int {
 	status := statusOf(err)
 	var silent exitStatus
 	said := err == nil || errors.As(err, &silent)
 	if format != "json" && format != "yaml" {
 		if !said {
-			fmt.Fprintf(s.Err, "paictl: %v\n", err)
-			printHint(s, err)
+			fmt.Fprintf(s.Err, "paictl: %s\n", messageOf(cmd, err))
+			printHint(s, cmd, err)
 		}
 		return status
 	}
 	if !said {
-		s.result = withError(s.result, err, status)
+		s.result = withError(s.result, cmd, err, status)
 	}
 	var fault error
 	switch {
@@ -118,13 +120,13 @@ func (s *Streams) end(format string, err error) int {
 		return max(status, exitFailed)
 	}
 	if !said {
-		printHint(s, err)
+		printHint(s, cmd, err)
 	}
 	return status
 }
 
 // withError is a result, or nil, with what went wrong in it: each error by itself where they are several.
-func withError(result any, err error, status int) map[string]any {
+func withError(result any, cmd *cobra.Command, err error, status int) map[string]any {
 	out := map[string]any{}
 	if text, fault := json.Marshal(result); fault == nil {
 		fields := map[string]json.RawMessage{}
@@ -133,7 +135,11 @@ func withError(result any, err error, status int) map[string]any {
 			out[key] = value
 		}
 	}
-	maps.Copy(out, map[string]any{"code": codeOfAPI(err), "message": err.Error(), "exitStatus": status})
+	maps.Copy(out, map[string]any{"code": codeOfAPI(err), "message": messageOf(cmd, err), "exitStatus": status})
+	var faults *yamltext.Faults
+	if errors.As(err, &faults) {
+		out["faults"] = faults.List
+	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 {
 		var each []map[string]any
 		for _, err := range joined.Unwrap() {
@@ -144,8 +150,8 @@ func withError(result any, err error, status int) map[string]any {
 	return out
 }
 
-func printHint(s *Streams, err error) {
-	if hint := hintFor(err); hint != "" {
+func printHint(s *Streams, cmd *cobra.Command, err error) {
+	if hint := hintFor(cmd, err); hint != "" {
 		fmt.Fprintln(s.Err, hint)
 	}
 }

@@ -90,7 +90,7 @@ func TestEnd(t *testing.T) {
 	} {
 		var out strings.Builder
 		s := Streams{Out: &out, Err: io.Discard, result: c.result, lines: c.lines}
-		if status := s.end(c.format, c.err); status != c.status || out.String() != c.out {
+		if status := s.end(&cobra.Command{}, c.format, c.err); status != c.status || out.String() != c.out {
 			t.Errorf("%s: %d, %q; want %d, %q", name, status, out.String(), c.status, c.out)
 		}
 	}

@@ -97,8 +97,8 @@ func TestStorageCheck(t *testing.T) {
 	}{
 		{name: "a bad name", args: []string{"Bad_Name"}, status: exitUsage, said: "Bad_Name"},
 		{name: "no patience", args: []string{"data", "--timeout", "0s"}, status: exitUsage, said: "--timeout 0s"},
-		{name: "not allowed", answer: "!ForbiddenUserError", args: []string{"data"}, status: exitForbidden, said: "paictl storage list"},
-		{name: "absent", answer: "!NoStorageError", args: []string{"data", "--wait"}, status: exitNotFound, said: "paictl storage list"},
+		{name: "not allowed", answer: "!ForbiddenUserError", args: []string{"data"}, status: exitForbidden, said: " storage list\n"},
+		{name: "absent", answer: "!NoStorageError", args: []string{"data", "--wait"}, status: exitNotFound, said: " storage list\n"},
 		{name: "nobody looks", answer: healthJSON(`{}`), args: []string{"data"}, out: "no worker checks storage data: workers check what a group holds, see: paictl storage grant --help\n"},
 		{name: "well", answer: healthJSON(`{"ok":1,"pending":1}`, okCell("worker1", "data"), pendingCell("worker2", "data")), args: []string{"data"},
 			out: "NODE     STATE    AGE  LATENCY  FREE                CODE\nworker1  ok       20h  120ms    1.5 GiB of 2.0 GiB\nworker2  pending\n"},
@@ -135,7 +135,9 @@ func TestStorageCheckWaits(t *testing.T) {
 		name       string
 		answers    int // how many pauses there are time for
 		late, said string
+		user       bool // who is no administrator
 	}{
+		{name: "no worker is asked, of a user", answers: 0, late: "storage data: ask an administrator: enough", said: "no worker is to look at it yet\n", user: true},
 		{name: "no worker is asked", answers: 0, late: "paictl storage grant GROUP data", said: "no worker is to look at it yet\n"},
 		{name: "late", answers: 1, late: "worker2 have not looked at storage data: enough", said: "1 ok, 1 pending\n"},
 		{name: "away", answers: 2, late: "worker2 have not looked", said: "1 ok, 1 pending\nthe server does not answer; asking again\n"},
@@ -145,7 +147,7 @@ func TestStorageCheckWaits(t *testing.T) {
 			var said strings.Builder
 			ctx, cancel := context.WithCancelCause(t.Context())
 			asked := 0
-			w := healthWait{live: term.NewLive(&said),
+			w := healthWait{live: term.NewLive(&said), admin: !c.user,
 				health: func(context.Context, pai.StorageName) (client.StorageHealth, error) { asked++; return steps[asked-1]() },
 				pause: func(ctx context.Context, _ time.Duration) error {
 					if asked > c.answers {

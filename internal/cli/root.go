@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +51,7 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	root := newRoot(&s)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	return s.end(typedFormat(cmd, args), bySignal(ctx, err))
+	return s.end(cmd, typedFormat(cmd, args), bySignal(ctx, err))
 }
 
 func newRoot(s *Streams) *cobra.Command {
@@ -130,17 +129,5 @@ func statusOf(err error) int {
 		return exitNotFound
 	default:
 		return statusOfAPI(err)
-	}
-}
-
-// hintFor is the line with the command to type next.
-func hintFor(err error) string {
-	switch {
-	case errors.Is(err, localcluster.ErrAbsent):
-		return "hint: start one with: paictl up"
-	case errors.Is(err, fs.ErrPermission):
-		return "hint: that belongs to another user; local clusters belong to root, so try: sudo paictl ..."
-	default:
-		return hintForAPI(err)
 	}
 }

@@ -139,7 +139,7 @@ func (o *storageAddOptions) result(ctx context.Context, cmd *cobra.Command, c *c
 	}
 	err = printResult(o.streams, cmd, value, func() error {
 		_, err := fmt.Fprintf(o.streams.Out, "storage %s is declared: %s, volume %s, %s%s\n",
-			st.Name, st.Type, made.VolumeName, stateOf(st), grantedText(o.grant))
+			st.Name, st.Type, made.VolumeName, stateOf(st), grantedText(made.Name, o.grant))
 		if err == nil && check {
 			err = checked.print(o.streams.Out, made.Name)
 		}
@@ -151,9 +151,9 @@ func (o *storageAddOptions) result(ctx context.Context, cmd *cobra.Command, c *c
 	return checked.err(made.Name)
 }
 
-func grantedText(groups []string) string {
+func grantedText(name string, groups []string) string {
 	if len(groups) == 0 {
-		return "; workers check it once it is granted, with: paictl storage grant GROUP STORAGE"
+		return "; workers check it once it is granted, with: paictl storage grant GROUP " + name
 	}
 	return "; granted to " + strings.Join(groups, ", ")
 }

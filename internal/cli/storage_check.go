@@ -52,14 +52,14 @@ func runStorageCheck(ctx context.Context, o *storageCheckOptions, cmd *cobra.Com
 	case o.timeout <= 0:
 		return usageError{fmt.Errorf("--timeout %s: takes what is more than nothing", o.timeout)}
 	}
-	c, _, err := connect(cmd)
+	c, t, err := connect(cmd)
 	if err != nil {
 		return err
 	}
 	var health client.StorageHealth
 	var late error
 	if o.wait {
-		w := healthWait{live: term.NewLive(o.streams.Err), pause: sleep, health: c.StorageHealth}
+		w := healthWait{live: term.NewLive(o.streams.Err), pause: sleep, health: c.StorageHealth, admin: t.admin}
 		health, late, err = w.until(ctx, name, o.timeout)
 	} else {
 		health, err = c.StorageHealth(ctx, name)
@@ -70,7 +70,7 @@ func runStorageCheck(ctx context.Context, o *storageCheckOptions, cmd *cobra.Com
 	if health.Cells == nil {
 		health.Cells = []client.Cell{}
 	}
-	err = printResult(o.streams, cmd, health, func() error { return printHealth(o.streams.Out, time.Now(), health) })
+	err = printResult(o.streams, cmd, health, func() error { return printHealth(o.streams.Out, time.Now(), health, t.admin) })
 	switch {
 	case err != nil:
 		return err
@@ -83,9 +83,13 @@ func runStorageCheck(ctx context.Context, o *storageCheckOptions, cmd *cobra.Com
 }
 
 // printHealth prints a line for each worker, and below why some cannot use the storage.
-func printHealth(w io.Writer, now time.Time, h client.StorageHealth) error {
+func printHealth(w io.Writer, now time.Time, h client.StorageHealth, admin bool) error {
 	if len(h.Cells) == 0 {
-		_, err := fmt.Fprintf(w, "no worker checks storage %s: workers check what a group holds, see: paictl storage grant --help\n", h.Storage)
+		more := "; ask an administrator"
+		if admin {
+			more = ", see: paictl storage grant --help"
+		}
+		_, err := fmt.Fprintf(w, "no worker checks storage %s: workers check what a group holds%s\n", h.Storage, more)
 		return err
 	}
 	var rows [][]string
@@ -99,7 +103,7 @@ func printHealth(w io.Writer, now time.Time, h client.StorageHealth) error {
 	if err := printNotes(w, h.Cells); err != nil {
 		return err
 	}
-	return printFaults(w, now, h.Cells, "paictl storage check "+h.Storage+" --output json")
+	return printFaults(w, now, h.Cells, func(client.Cell) string { return "paictl storage check " + h.Storage + " --output json" })
 }
 
 // printNotes prints what there is to say about cells that have not failed: each note once, with the workers that it is about.
@@ -138,6 +142,7 @@ func clipList(names []string, most int) string {
 
 // healthWait waits until every worker has looked at a storage.
 type healthWait struct {
+	admin  bool // who waits
 	live   *term.Live
 	pause  func(context.Context, time.Duration) error
 	health func(context.Context, pai.StorageName) (client.StorageHealth, error)
@@ -184,9 +189,14 @@ func (w healthWait) end(ctx context.Context, name pai.StorageName, h client.Stor
 	switch {
 	case h.Storage == "": // not one answer
 		return h, nil, context.Cause(ctx)
+	case len(h.Cells) == 0 && !w.admin:
+		return h, fmt.Errorf("no worker is to look at storage %s: ask an administrator: %w", name, context.Cause(ctx)), nil
 	case len(h.Cells) == 0:
 		return h, fmt.Errorf("no worker is to look at storage %s: grant it to a group (paictl storage grant GROUP %s), and start the workers' agents (paictl service start -n node-agent): %w",
 			name, name, context.Cause(ctx)), nil
+	}
+	if !w.admin {
+		return h, fmt.Errorf("%s have not looked at storage %s: %w", few(waiting), name, context.Cause(ctx)), nil
 	}
 	return h, fmt.Errorf("%s have not looked at storage %s: %w; see how their agents are: paictl service status -n node-agent",
 		few(waiting), name, context.Cause(ctx)), nil

@@ -63,7 +63,11 @@ func runStorageRemove(ctx context.Context, o *storageRemoveOptions, cmd *cobra.C
 		return err
 	}
 	if len(removed.Groups) > 0 {
-		fmt.Fprintf(o.streams.Err, "warning: still granted to %s; take it off with: paictl storage revoke GROUP %s\n", strings.Join(removed.Groups, ", "), name)
+		var commands []string
+		for _, group := range removed.Groups {
+			commands = append(commands, again(cmd, "storage", "revoke", word(group), string(name)))
+		}
+		fmt.Fprintf(o.streams.Err, "warning: still granted to %s; take it off with: %s\n", strings.Join(removed.Groups, ", "), strings.Join(commands, "; "))
 	}
 	return printResult(o.streams, cmd, removed, func() error {
 		_, err := fmt.Fprintln(o.streams.Out, removed.Message)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,15 +78,28 @@ func runTokenCreate(ctx context.Context, s *Streams, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	before, _ := c.Tokens(ctx)
 	token, err := c.CreateApplicationToken(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(s.Err, "This token is not shown again. It does not expire; revoke it with: paictl token revoke ID")
+	after, _ := c.Tokens(ctx)
+	fmt.Fprintf(s.Err, "This token is not shown again. It does not expire; revoke it with: %s\n", again(cmd, "token", "revoke", newToken(before, after)))
 	return printResult(s, cmd, map[string]any{"token": token, "application": true}, func() error {
 		_, err := fmt.Fprintln(s.Out, token)
 		return err
 	})
+}
+
+// newToken is the ID of the only application token that was not there before; "ID" when it is not known.
+func newToken(before, after []client.Token) string {
+	fresh := slices.DeleteFunc(after, func(t client.Token) bool {
+		return !t.Application || slices.ContainsFunc(before, func(old client.Token) bool { return old.ID == t.ID })
+	})
+	if len(fresh) != 1 {
+		return "ID"
+	}
+	return fresh[0].ID
 }
 
 type tokenRevokeOptions struct {

@@ -16,6 +16,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // The files of a configuration. Others may lie beside them and are kept as they are.
@@ -23,6 +25,12 @@ const (
 	ConfigFile   = "config.yaml"
 	LayoutFile   = "layout.yaml"
 	ServicesFile = "services-configuration.yaml"
+)
+
+// Fault is one thing that is wrong, and where; Faults are all.
+type (
+	Fault  = yamltext.Fault
+	Faults = yamltext.Faults
 )
 
 // maxFile bounds one file, in bytes: all of them have to fit into one ConfigMap.

@@ -48,37 +48,34 @@ func parse(name string, text []byte, faults *Faults) *document {
 		return nil
 	}
 	d.lines = strings.Split(string(text), "\n")
-	for i, line := range d.lines {
-		if indent := len(line) - len(strings.TrimLeft(line, " ")); strings.HasPrefix(line[indent:], "\t") && strings.TrimSpace(line) != "" {
-			place{d, i + 1, indent + 1}.fault("a tab: YAML is indented with spaces")
-			return nil
-		}
+	for _, at := range yamltext.Tabs(d.lines) {
+		place{d, at.Line, at.Column}.fault(yamltext.TabFault)
+	}
+	if len(yamltext.Tabs(d.lines)) > 0 {
+		return nil
 	}
 	file, err := yamltext.Parse(text)
 	if err != nil {
 		d.unreadable(err)
 		return nil
 	}
-	var bodies []ast.Node
-	for _, body := range file.Bodies {
-		if _, comment := body.(*ast.CommentGroupNode); !comment {
-			bodies = append(bodies, body)
-		}
-	}
-	if len(bodies) > 1 {
-		d.at(bodies[1]).fault("a second document begins here: the file has to be one")
+	if len(file.Bodies) > 1 {
+		d.at(file.Bodies[1]).fault("a second document begins here: the file has to be one")
 		return nil
 	}
-	if len(bodies) == 0 {
+	if len(file.Bodies) == 0 {
 		d.root = value{place: place{doc: d}}
 		return d
 	}
-	yamltext.Visit(bodies[0], func(n ast.Node) {
+	yamltext.Visit(file.Bodies[0], func(n ast.Node) {
 		if a, ok := n.(*ast.AnchorNode); ok && a.Name != nil && a.Name.GetToken() != nil {
 			d.anchors[a.Name.GetToken().Value] = a.Value
 		}
 	})
-	d.root = value{place: d.at(bodies[0]), node: bodies[0]}
+	for again, first := range yamltext.Repeated(file.Bodies[0]) {
+		d.at(again).fault("%s is there twice: first in line %d", again.Key.GetToken().Value, d.at(first).line)
+	}
+	d.root = value{place: d.at(file.Bodies[0]), node: file.Bodies[0]}
 	if !d.root.isMapping() {
 		d.root.fault("expected a mapping: key: value")
 		return nil
@@ -101,17 +98,8 @@ func (d *document) unreadable(err error) {
 }
 
 func (d *document) at(n ast.Node) place {
-	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
-		return place{doc: d}
-	}
-	token := n.GetToken()
-	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 && m.Values[0].Key != nil {
-		token = m.Values[0].Key.GetToken()
-	}
-	if m, ok := n.(*ast.MappingValueNode); ok && m.Key != nil {
-		token = m.Key.GetToken()
-	}
-	return place{d, token.Position.Line, token.Position.Column}
+	at := yamltext.PositionOf(n)
+	return place{d, at.Line, at.Column}
 }
 
 // fault notes what is wrong here. A line that may hold a password is not quoted.
@@ -126,7 +114,7 @@ func (p place) describe(file, text string) Fault {
 	}
 	f := Fault{File: p.doc.name, Line: p.line, Column: p.column, Text: text}
 	if p.line >= 1 && p.line <= len(p.doc.lines) && !p.doc.hides(p.line-1) {
-		f.source = strings.TrimRight(p.doc.lines[p.line-1], "\r")
+		f.Source = strings.TrimRight(p.doc.lines[p.line-1], "\r")
 	}
 	return f
 }
@@ -207,7 +195,7 @@ func (v value) pairs() []*ast.MappingValueNode {
 	return nil
 }
 
-// each visits the pairs of a mapping. One key twice is a fault.
+// each visits the pairs of a mapping, and of one key the first alone.
 func (v value) each(visit func(key string, v value)) {
 	if v.node == nil || v.isNull() {
 		return
@@ -225,8 +213,7 @@ func (v value) each(visit func(key string, v value)) {
 		key := pair.Key.GetToken().Value
 		item := value{place: v.doc.at(pair.Key), node: pair.Value, key: key}
 		if seen[key] {
-			item.fault("%s is there twice", key)
-			continue
+			continue // which is a fault already
 		}
 		seen[key] = true
 		visit(key, item)
@@ -357,7 +344,7 @@ func (v value) address() netip.Addr {
 
 // unknown is a key that does not exist.
 func (v value) unknown(key string, known []string) {
-	if near := nearest(key, known); near != "" {
+	if near := yamltext.Nearest(key, known); near != "" {
 		v.fault("unknown key %s: did you mean %s?", key, near)
 		return
 	}
@@ -366,7 +353,7 @@ func (v value) unknown(key string, known []string) {
 
 // notMeant lets a key of somebody else through, unless it is almost one of ours.
 func (v value) notMeant(key string, ours []string) {
-	if near := nearest(key, ours); near != "" && near != key {
+	if near := yamltext.Nearest(key, ours); near != "" && near != key {
 		v.fault("unknown key %s: did you mean %s?", key, near)
 	}
 }

@@ -59,7 +59,7 @@ func hidesSecret(line string) bool {
 }
 
 // misspelt tells whether a key is most likely meant to be that of a password.
-func misspelt(key string) bool { return nearest(strings.ToLower(key), secretNames) != "" }
+func misspelt(key string) bool { return yamltext.Nearest(strings.ToLower(key), secretNames) != "" }
 
 // takeOut parts a line before and after the password in it. ok tells whether there is one.
 func takeOut(line string) (before, password, after string, ok bool) {

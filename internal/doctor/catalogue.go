@@ -171,7 +171,7 @@ var (
 	_ = entry(pai.RefusedVirtualCluster, "virtual cluster not allowed", "No group of the user may use the virtual cluster that the job names. The job is refused when it is submitted.",
 		"Choose another virtual cluster, or ask an administrator.", user)
 	_ = entry(pai.RefusedStorageDenied, "storage not granted", "No group of the user is granted the storage. The job is refused when it is submitted; the message lists what the user may use.",
-		"Choose another storage, or ask an administrator: paictl storage grant GROUP STORAGE.", user)
+		"Choose another storage, or ask an administrator to grant it.", user)
 	_ = entry(pai.RefusedStorageUnknown, "no such storage", "There is no storage of that name. The job is refused when it is submitted.",
 		"Correct the name in extras.storages; see: paictl storage list.", user)
 )

@@ -133,15 +133,19 @@ func TestMissingDrivers(t *testing.T) {
 	for driver, want := range map[string]string{
 		"csi.pai.storage":    "the node agent brings it: paictl service start -n node-agent; where that runs, see why not on worker2: paictl service logs -n node-agent",
 		"file.csi.azure.com": "the node agent serves it where Azure's own driver is not: paictl service start -n node-agent; or install the CSI driver file.csi.azure.com",
-		"nfs.csi.k8s.io":     "install the CSI driver nfs.csi.k8s.io, or declare the storage anew: paictl storage add NAME nfs://SERVER/PATH, which needs no driver",
-		"smb.csi.k8s.io":     "install the CSI driver smb.csi.k8s.io, or declare the storage anew: paictl storage add NAME smb://HOST/SHARE, which the node agent's driver mounts",
-		"blob.csi.azure.com": "install the CSI driver blob.csi.azure.com, or declare the storage anew: paictl storage add NAME azblob://ACCOUNT/CONTAINER, which the node agent's driver mounts",
+		"nfs.csi.k8s.io":     "install the CSI driver nfs.csi.k8s.io, or declare the storage anew: paictl storage remove c; paictl storage add c nfs://SERVER/PATH, which needs no driver",
+		"smb.csi.k8s.io":     "install the CSI driver smb.csi.k8s.io, or declare the storage anew: paictl storage remove c; paictl storage add c smb://HOST/SHARE, which the node agent's driver mounts",
+		"blob.csi.azure.com": "install the CSI driver blob.csi.azure.com, or declare the storage anew: paictl storage remove c; paictl storage add c azblob://ACCOUNT/CONTAINER, which the node agent's driver mounts",
 		"nowhere.csi":        "install the driver nowhere.csi, or see why it does not run there: kubectl get csinode worker2",
 	} {
 		found := doctor.Diagnose(waiting(1, doctor.Storage{Name: "c", Driver: driver, CSI: true}))
 		if len(found) == 0 || found[0].Code != "STO-205" || found[0].Fix != want || !strings.Contains(found[0].Message, driver) {
 			t.Errorf("%s: got %+v", driver, found)
 		}
+	}
+	known := doctor.Storage{Name: "c", Driver: "nfs.csi.k8s.io", CSI: true, Server: "10.0.0.1", Export: "/data"}
+	if found := doctor.Diagnose(waiting(1, known)); len(found) == 0 || !strings.Contains(found[0].Fix, "paictl storage add c nfs://10.0.0.1/data,") {
+		t.Errorf("a known server: got %+v", found)
 	}
 	for driver, want := range map[string]string{
 		"microsoft.com/smb": "the node agent brings it: paictl service start -n node-agent",

@@ -32,7 +32,7 @@ func (d *diagnosis) unplaced(t Task) {
 	if strings.Contains(t.Unschedulable, "unbound immediate PersistentVolumeClaims") {
 		f := claimSoon.finding("storages", "", "Kubernetes is about to bind the storages of the job")
 		if d.Now.Sub(t.Created) > binding {
-			f = claimStuck.finding("storages", "an administrator sees what Kubernetes says with: kubectl describe pvc -n NAMESPACE, and whether kube-controller-manager runs",
+			f = claimStuck.finding("storages", "an administrator sees what Kubernetes says with: kubectl describe pvc -A, and whether kube-controller-manager runs",
 				"the scheduler finds that storages of the job are not bound, for more than a minute")
 		}
 		d.add(evidence(f, t), t.Name)
@@ -158,7 +158,7 @@ func (d *diagnosis) room(t Task) {
 	case len(open) == 0:
 		f = noTakers.finding("nodes", "kubectl uncordon "+ready[0].Name, "every worker that is ready is set to take no tasks (cordoned)")
 	case strings.Contains(says, "volume node affinity") || strings.Contains(says, "PersistentVolume's node affinity"):
-		f = volumeElsewhere.finding(names(d.local()), "see where it is: paictl storage show NAME", "%s can be used on certain workers only, and none of these can take the task", names(d.local()))
+		f = volumeElsewhere.finding(names(d.local()), "see where: "+shows(d.local()), "%s can be used on certain workers only, and none of these can take the task", names(d.local()))
 	case len(lacking) > 0 && !slices.ContainsFunc(open, func(n Node) bool { return fits(wants, n.Capacity) }):
 		f = tooLarge.finding("task role "+t.Role, "ask for less in resourcePerInstance", "no worker has %s, even when it is empty: the largest has %s", amount(wants, lacking), amount(largest(open), lacking))
 	case len(lacking) > 0:
@@ -166,7 +166,7 @@ func (d *diagnosis) room(t Task) {
 	case strings.Contains(says, "Too many pods"):
 		f = noRoom.finding("nodes", "wait until other tasks end", "every worker runs as many tasks as it may")
 	case strings.Contains(says, "untolerated taint"):
-		f = noTakers.finding("nodes", "take the taint off: kubectl taint node NAME KEY-", "the workers have taints, which keep tasks away")
+		f = noTakers.finding("nodes", "see which, and take them off: kubectl get nodes -o custom-columns=NODE:.metadata.name,TAINTS:.spec.taints[*].key", "the workers have taints, which keep tasks away")
 	case strings.Contains(says, "node affinity/selector") && len(d.lackedSomewhere()) > 0:
 		f = noNodeMounts.finding(names(d.lackedSomewhere()), "see what workers lack: paictl node list", "no worker that takes tasks can mount %s", names(d.lackedSomewhere()))
 	case strings.Contains(says, "node affinity/selector") && len(d.remote()) > 0:
@@ -242,6 +242,15 @@ func (d *diagnosis) holders(held []Holder) (own pai.JobName, text string) {
 
 func without(q, taken pai.Quantity) pai.Quantity {
 	return pai.Quantity{CPU: q.CPU - taken.CPU, MemoryMB: q.MemoryMB - taken.MemoryMB, GPU: q.GPU - taken.GPU}
+}
+
+// shows are the commands that show storages.
+func shows(storages []Storage) string {
+	var commands []string
+	for _, s := range storages {
+		commands = append(commands, "paictl storage show "+string(s.Name))
+	}
+	return strings.Join(commands, "; ")
 }
 
 // among says when only some of the workers count.

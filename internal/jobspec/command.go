@@ -1,9 +1,13 @@
 package jobspec
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // Bounds of the commands of a whole document, in which aliases can make much of little.
@@ -48,17 +52,19 @@ func (r *reader) commandList(path string, n ast.Node) []command {
 }
 
 func (r *reader) deployments(path string, n ast.Node, d *document) {
-	seen := map[string]bool{}
+	seen := map[string]ast.Node{}
 	r.shortList(path, n, maxDeployments, func(p string, n ast.Node) {
 		var dep deployment
+		at := n
 		r.object(p, n, map[string]field{
-			"name":      r.setText(&dep.name),
+			"name":      func(p string, n ast.Node) { at = n; dep.name, _ = r.text(p, n) },
 			"taskRoles": func(p string, n ast.Node) { dep.roles = r.deployedRoles(p, n) },
 		}, "name", "taskRoles")
-		if seen[dep.name] {
-			r.fault(n, p+".name", "another deployment has this name")
+		if first := seen[dep.name]; first != nil {
+			r.fault(at, p+".name", "another deployment has this name, at %s", yamltext.PositionOf(first))
+		} else if dep.name != "" {
+			seen[dep.name] = at
 		}
-		seen[dep.name] = true
 		d.deployments = append(d.deployments, dep)
 	})
 }
@@ -95,7 +101,7 @@ func (r *reader) allCommands(d *document) {
 			s, known := scopes[role.name]
 			switch {
 			case !known:
-				r.fault(role.at, role.path, "no task role has this name")
+				r.fault(role.at, role.path, "no task role has this name%s", didYouMean(role.name, slices.Sorted(maps.Keys(scopes))))
 			case this:
 				lists[role.name] = concat(role.pre, lists[role.name], role.post)
 			default:
@@ -104,12 +110,20 @@ func (r *reader) allCommands(d *document) {
 		}
 	}
 	if !chosen {
-		r.fault(d.deployment.at, d.deployment.path, "no deployment is named %.60q", d.deployment.name)
+		r.fault(d.deployment.at, d.deployment.path, "no deployment is named %.60q%s", d.deployment.name, didYouMean(d.deployment.name, d.deploymentNames()))
 	}
 	for i := range d.spec.TaskRoles {
 		role := &d.spec.TaskRoles[i]
 		role.Commands, role.SecretCommands = r.renderAll(lists[role.Name], scopes[role.Name], &left)
 	}
+}
+
+func (d *document) deploymentNames() []string {
+	var names []string
+	for _, dep := range d.deployments {
+		names = append(names, dep.name)
+	}
+	return names
 }
 
 func concat(lists ...[]command) []command {

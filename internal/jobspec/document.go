@@ -104,16 +104,14 @@ func (r *reader) jobRetries(path string, n ast.Node) int {
 var roleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 
 func (r *reader) taskRoles(path string, n ast.Node, d *document) {
-	seen := map[string]bool{}
 	r.each(path, n, func(name string, at, value ast.Node) {
 		p := join(path, name)
-		switch {
-		case !roleName.MatchString(name):
+		if !roleName.MatchString(name) {
 			r.fault(at, p, "a task role is named with letters, digits and '_', at most 63")
-		case seen[name]:
-			r.fault(at, p, "given twice")
 		}
-		seen[name] = true
+		if isNull(r.resolve(value)) {
+			value = at
+		}
 		d.spec.TaskRoles = append(d.spec.TaskRoles, r.taskRole(p, name, value, d))
 	})
 	if len(d.spec.TaskRoles) == 0 || len(d.spec.TaskRoles) > maxRoles {
@@ -132,10 +130,7 @@ func (r *reader) taskRole(path, name string, n ast.Node, d *document) pai.TaskRo
 	spec := pai.TaskRole{Name: name, Instances: 1, MinFailedInstances: 1}
 	rest := role{uses: map[string]reference{}}
 	defer func() { d.roles = append(d.roles, rest) }()
-	if isNull(r.resolve(n)) {
-		r.fault(n, path, "expected a mapping")
-		return spec
-	}
+	var succeeded ast.Node
 	use := func(kind string) field {
 		return func(p string, n ast.Node) {
 			if text, ok := r.text(p, n); ok {
@@ -150,7 +145,7 @@ func (r *reader) taskRole(path, name string, n ast.Node, d *document) pai.TaskRo
 		"data":                  use("data"),
 		"output":                use("output"),
 		"script":                use("script"),
-		"completion":            func(p string, n ast.Node) { r.completion(p, n, &spec) },
+		"completion":            func(p string, n ast.Node) { succeeded = r.completion(p, n, &spec) },
 		"extraContainerOptions": func(p string, n ast.Node) { r.containerOptions(p, n, &spec) },
 		"resourcePerInstance":   func(p string, n ast.Node) { r.resources(p, n, &spec.Resources) },
 		"commands": func(p string, n ast.Node) {
@@ -160,16 +155,18 @@ func (r *reader) taskRole(path, name string, n ast.Node, d *document) pai.TaskRo
 		},
 	}, "dockerImage", "resourcePerInstance", "commands")
 	if spec.MinSucceededInstances > spec.Instances {
-		r.fault(n, path+".completion.minSucceededInstances", "more than the role has instances")
+		r.fault(succeeded, path+".completion.minSucceededInstances", "more than the role has instances")
 	}
 	return spec
 }
 
-func (r *reader) completion(path string, n ast.Node, role *pai.TaskRole) {
+// completion returns where minSucceededInstances stands.
+func (r *reader) completion(path string, n ast.Node, role *pai.TaskRole) (succeeded ast.Node) {
 	r.object(path, n, map[string]field{
 		"minFailedInstances":    func(p string, n ast.Node) { role.MinFailedInstances = r.threshold(p, n) },
-		"minSucceededInstances": func(p string, n ast.Node) { role.MinSucceededInstances = r.threshold(p, n) },
+		"minSucceededInstances": func(p string, n ast.Node) { succeeded, role.MinSucceededInstances = n, r.threshold(p, n) },
 	})
+	return succeeded
 }
 
 // threshold reads a number of instances; -1 switches the rule off.
@@ -199,7 +196,10 @@ func (r *reader) resources(path string, n ast.Node, to *pai.Resources) {
 
 func (r *reader) defaults(path string, n ast.Node, d *document) {
 	r.object(path, n, map[string]field{
-		"virtualCluster": r.setText(&d.spec.VirtualCluster),
+		"virtualCluster": func(p string, n ast.Node) {
+			d.spec.VirtualCluster, _ = r.text(p, n)
+			r.named = append(r.named, reference{p, d.spec.VirtualCluster, n})
+		},
 		"deployment": func(p string, n ast.Node) {
 			if text, ok := r.text(p, n); ok {
 				d.deployment = reference{path: p, name: text, at: n}
@@ -240,12 +240,21 @@ func (r *reader) storages(path string, n ast.Node, to *pai.StorageRequest) {
 		r.fault(n, path, "expected a list; [] means your default storages, and leaving the key out means none")
 		return
 	}
+	if name, ok := r.scalar(n); ok {
+		r.fault(n, path, "expected a list: - name: %.60s", name)
+		return
+	}
 	r.list(path, n, func(p string, n ast.Node) {
-		var w pai.WantedStorage
+		w, at := pai.WantedStorage{}, n
+		if name, ok := r.scalar(n); ok {
+			r.fault(n, p, "expected a mapping: - name: %.60s", name)
+			return
+		}
 		r.object(p, n, map[string]field{
 			"name":      func(p string, n ast.Node) { r.storageName(p, n, &w.Name) },
-			"mountPath": func(p string, n ast.Node) { r.mountPath(p, n, &w.MountPath) },
+			"mountPath": func(p string, n ast.Node) { at = n; r.mountPath(p, n, &w.MountPath) },
 		}, "name")
+		r.mounts.add(r, path, p, at, w)
 		to.Wanted = append(to.Wanted, w)
 	})
 	to.Defaults = len(to.Wanted) == 0
@@ -280,6 +289,7 @@ func (r *reader) plugins(path string, n ast.Node, d *document) {
 				r.list(p, n, func(p string, n ast.Node) {
 					var w pai.WantedStorage
 					r.storageName(p, n, &w.Name)
+					r.mounts.add(r, path, p, n, w)
 					wanted.Wanted = append(wanted.Wanted, w)
 				})
 			}})
@@ -312,6 +322,7 @@ func (r *reader) storageName(path string, n ast.Node, to *pai.StorageName) {
 	if !ok {
 		return
 	}
+	r.named = append(r.named, reference{path, text, n})
 	name, err := pai.ParseStorageName(text)
 	if err != nil {
 		r.fault(n, path, "%v", err)

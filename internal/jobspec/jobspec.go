@@ -35,90 +35,171 @@ const MaxSize = 256 << 10
 
 // Parse reads one document. Its error is a *pai.Error with the code InvalidParametersError that names every fault.
 func Parse(source []byte) (pai.JobSpec, error) {
-	source, tokens, root, err := parseYAML(source)
-	if err != nil {
-		return pai.JobSpec{}, err
+	text, r, spec := read(source)
+	if len(r.faults) > 0 {
+		return pai.JobSpec{}, r.err()
 	}
-	r := newReader(root)
-	spec := r.job(root)
-	if err := r.err(); err != nil {
-		return pai.JobSpec{}, err
-	}
-	spec.Document, err = masked(source, tokens, r.secrets.values)
+	var err error
+	spec.Document, err = masked(text, r.tokens, r.secrets.values)
 	if err != nil {
 		return pai.JobSpec{}, err
 	}
 	return spec, nil
 }
 
-// parseYAML returns the text of the document, all its tokens, comments included, and its root.
-func parseYAML(source []byte) ([]byte, token.Tokens, ast.Node, error) {
+// Check reads a document for whoever has its file: the error is a *[yamltext.Faults], with the line of each fault unless it may hold a secret.
+func Check(file string, source []byte) error {
+	text, r, _ := read(source)
+	return r.faultsIn(file, text)
+}
+
+// Locate tells what a server says of a good document at the first storage or virtual cluster that it names; nil when it names none.
+func Locate(file string, source []byte, message string) error {
+	text, r, _ := read(source)
+	about, _, _ := strings.Cut(message, "You may use")
+	words := strings.FieldsFunc(about, func(c rune) bool { return strings.ContainsRune(" ,:;", c) })
+	at := slices.IndexFunc(r.named, func(named reference) bool {
+		return slices.Contains(words, named.name) || slices.Contains(words, named.name+".")
+	})
+	if at < 0 || len(r.faults) > 0 {
+		return nil
+	}
+	r.fault(r.named[at].at, "", "%s", message)
+	return r.faultsIn(file, text)
+}
+
+func (r *reader) faultsIn(file string, text []byte) error {
+	lines := strings.Split(string(text), "\n")
+	hidden := r.hiddenLines(text, lines)
+	faults := &yamltext.Faults{}
+	for _, f := range r.faults {
+		fault := yamltext.Fault{File: file, Line: f.at.Line, Column: f.at.Column, Text: f.text}
+		switch {
+		case f.at.Line == 0:
+			fault.Text = strings.Replace(f.text, "the job document", "the file", 1)
+		case f.at.Line <= len(lines) && !hidden(f.at.Line-1):
+			fault.Source = strings.TrimRight(lines[f.at.Line-1], "\r")
+		}
+		faults.Add(fault)
+	}
+	return faults.Err()
+}
+
+// read reads a document; what is wrong with it is in the reader's faults.
+func read(source []byte) ([]byte, *reader, pai.JobSpec) {
+	text, file, faults := parseYAML(source)
+	if len(faults) > 0 {
+		return text, &reader{faults: faults}, pai.JobSpec{}
+	}
+	r := newReader(file.Bodies[0])
+	r.tokens = file.Tokens
+	return text, r, r.job(file.Bodies[0])
+}
+
+// parseYAML returns the text of a document, and what is in it.
+func parseYAML(source []byte) ([]byte, *yamltext.File, []fault) {
 	if len(source) > MaxSize {
-		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is larger than %d KiB", MaxSize>>10)
+		return nil, nil, []fault{{text: fmt.Sprintf("the job document is larger than %d KiB", MaxSize>>10)}}
 	}
 	text, err := yamltext.Text(source)
 	if err != nil {
-		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "%v", err)
+		return nil, nil, syntaxFaults(nil, err)
 	}
 	file, err := yamltext.Parse(text)
 	switch {
-	case errors.Is(err, yamltext.ErrTooDeep):
-		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is nested too deeply")
 	case err != nil:
-		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "%v", err)
+		return text, nil, syntaxFaults(text, err)
 	case len(file.Bodies) == 0:
-		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "the job document is empty")
+		return text, nil, []fault{{text: "the job document is empty"}}
 	case len(file.Bodies) > 1:
-		return nil, nil, nil, pai.Errorf(pai.InvalidParametersError, "expected one YAML document, found %d", len(file.Bodies))
+		second := yamltext.PositionOf(file.Bodies[1])
+		return text, nil, []fault{{second, fmt.Sprintf("expected one YAML document, found %d: the second begins here", len(file.Bodies))}}
 	}
-	return text, file.Tokens, file.Bodies[0], nil
+	return text, file, nil
+}
+
+// syntaxFaults says why a text is no YAML. Where a tab is why, all lines from there on that begin with one are told.
+func syntaxFaults(text []byte, err error) []fault {
+	var syntax *yamltext.SyntaxError
+	switch {
+	case errors.Is(err, yamltext.ErrTooDeep):
+		return []fault{{text: "the job document is nested too deeply"}}
+	case !errors.As(err, &syntax) || syntax.Line == 0:
+		return []fault{{text: err.Error()}}
+	}
+	at := yamltext.Position{Line: syntax.Line, Column: syntax.Column}
+	var tabs []fault
+	lines := strings.Split(string(text), "\n")
+	for _, tab := range yamltext.Tabs(lines[min(at.Line-1, len(lines)):]) {
+		tab.Line += at.Line - 1
+		tabs = append(tabs, fault{tab, yamltext.TabFault})
+	}
+	if len(tabs) > 0 && tabs[0].at.Line == at.Line {
+		return tabs
+	}
+	return []fault{{at, syntax.Message}}
 }
 
 // reader walks a document and collects its faults.
 type reader struct {
+	tokens   token.Tokens // all, comments included
 	anchors  map[string]*ast.AnchorNode
 	secrets  secretNodes
-	refused  map[ast.Node]bool // aliases that must not be followed
-	commands int               // how many were read
+	meant    []ast.Node                                      // values that are secrets by what their misspelt keys are meant to be
+	repeated map[*ast.MappingValueNode]*ast.MappingValueNode // pairs whose key stands there before
+	refused  map[ast.Node]bool                               // aliases that must not be followed
+	commands int                                             // how many were read
+	mounts   mounts
+	named    []reference // storages and the virtual cluster
+	unsure   bool        // which secrets there are
 	faults   []fault
+	told     map[fault]bool // without their paths
 }
 
 // fault is what is wrong at one place.
 type fault struct {
-	line, column int // 0 when the place is not known
-	text         string
+	at   yamltext.Position // zero when the place is not known
+	text string
+}
+
+func (f fault) String() string {
+	if f.at.Line == 0 {
+		return f.text
+	}
+	return f.at.String() + ": " + f.text
 }
 
 // newReader finds the anchors of a document and the secrets in it, and refuses aliases that mix secrets with the rest.
 func newReader(root ast.Node) *reader {
-	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}}
+	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}, told: map[fault]bool{}, repeated: yamltext.Repeated(root)}
 	yamltext.Visit(root, func(n ast.Node) {
 		a, ok := n.(*ast.AnchorNode)
 		if !ok || a.Name == nil || a.Name.GetToken() == nil {
 			return
 		}
 		name := a.Name.GetToken().Value
-		if r.anchors[name] != nil {
-			r.fault(a, "", "this anchor (&) is given twice")
+		if first := r.anchors[name]; first != nil {
+			r.fault(a, "", "this anchor (&) is given twice, first at %s", yamltext.PositionOf(first))
 		}
 		r.anchors[name] = a
 	})
+	for again, first := range r.repeated {
+		r.fault(again, "", "this key is given twice, first at %s", yamltext.PositionOf(first))
+	}
 	r.secrets = r.findSecrets(root)
 	r.refuseAliases(root)
 	return r
 }
 
+// err is every fault in one text.
 func (r *reader) err() error {
-	if len(r.faults) == 0 {
-		return nil
-	}
 	slices.SortStableFunc(r.faults, func(a, b fault) int {
-		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+		return cmp.Or(cmp.Compare(a.at.Line, b.at.Line), cmp.Compare(a.at.Column, b.at.Column))
 	})
 	const most = 50 // a document that is wrong throughout must not fill screens
 	var texts []string
 	for _, f := range r.faults[:min(len(r.faults), most)] {
-		texts = append(texts, f.text)
+		texts = append(texts, f.String())
 	}
 	if n := len(r.faults); n > most {
 		texts = append(texts, fmt.Sprintf("and %d more", n-most))
@@ -130,13 +211,13 @@ func (r *reader) fault(n ast.Node, path, format string, args ...any) {
 	if r.refused[n] {
 		return // the fault is the alias itself
 	}
-	f := fault{text: fmt.Sprintf(format, args...)}
+	f := fault{yamltext.PositionOf(n), fmt.Sprintf(format, args...)}
+	if r.told[f] && f.at.Line > 0 {
+		return // an alias leads here once more
+	}
+	r.told[f] = true
 	if path != "" {
 		f.text = path + ": " + f.text
-	}
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		f.line, f.column = t.Position.Line, t.Position.Column
-		f.text = fmt.Sprintf("line %d, column %d: %s", f.line, f.column, f.text)
 	}
 	r.faults = append(r.faults, f)
 }

@@ -99,8 +99,8 @@ func rolesOf(tokens token.Tokens, secrets []ast.Node) ([]tokenRole, bool) {
 
 // isMasked reads a masked document again: it must have the tokens of its source but for the secrets, and all secrets must be the mask.
 func isMasked(document []byte, source token.Tokens, roles []tokenRole, secrets int) bool {
-	_, tokens, root, err := parseYAML(document)
-	if err != nil {
+	_, file, faults := parseYAML(document)
+	if len(faults) > 0 {
 		return false
 	}
 	type essence struct {
@@ -116,13 +116,13 @@ func isMasked(document []byte, source token.Tokens, roles []tokenRole, secrets i
 			want = append(want, essence{token.DoubleQuoteType, mask})
 		}
 	}
-	for _, t := range tokens {
+	for _, t := range file.Tokens {
 		got = append(got, essence{t.Type, t.Value})
 	}
 	if !slices.Equal(want, got) {
 		return false
 	}
-	r := newReader(root)
+	r := newReader(file.Bodies[0])
 	for _, n := range r.secrets.values {
 		if text, ok := r.scalar(n); !ok || text != mask {
 			return false

@@ -14,15 +14,15 @@ const unmasked = "# top\nsecrets:\n  a: 'one # two' # why\n  b: |\n    three\nna
 // rolesIn reads a document as far as masking needs it.
 func rolesIn(t *testing.T, document string) (token.Tokens, []tokenRole) {
 	t.Helper()
-	_, tokens, root, err := parseYAML([]byte(document))
-	if err != nil {
-		t.Fatal(err)
+	_, file, faults := parseYAML([]byte(document))
+	if len(faults) > 0 {
+		t.Fatal(faults)
 	}
-	roles, ok := rolesOf(tokens, newReader(root).secrets.values)
+	roles, ok := rolesOf(file.Tokens, newReader(file.Bodies[0]).secrets.values)
 	if !ok {
 		t.Fatal("the secrets have no tokens")
 	}
-	return tokens, roles
+	return file.Tokens, roles
 }
 
 func TestIsMasked(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 const (
@@ -24,6 +25,7 @@ type prerequisiteKey struct{ kind, name string }
 type prerequisite struct {
 	fields map[string]string // what templates can name
 	image  string            // of a dockerimage
+	at     ast.Node
 }
 
 // auth is how to sign in at a registry.
@@ -35,11 +37,11 @@ type auth struct {
 
 func (r *reader) prerequisite(path string, n ast.Node, d *document) {
 	p := &prerequisite{fields: map[string]string{}}
-	var uri, sign ast.Node // what may be written there depends on the type, which may come later
+	var kind, uri, sign ast.Node // what may be written there depends on the type, which may come later
 	r.object(path, n, map[string]field{
 		"protocolVersion": r.setField(p.fields, "protocolVersion"),
 		"name":            r.prerequisiteText(p.fields, "name"),
-		"type":            r.prerequisiteText(p.fields, "type"),
+		"type":            func(path string, n ast.Node) { kind = n; p.fields["type"], _ = r.text(path, n) },
 		"version":         r.setField(p.fields, "version"),
 		"contributor":     r.setField(p.fields, "contributor"),
 		"description":     r.setField(p.fields, "description"),
@@ -53,7 +55,7 @@ func (r *reader) prerequisite(path string, n ast.Node, d *document) {
 	case slices.Contains(templateKinds, key.kind):
 		r.uris(path+".uri", uri, p.fields)
 	case key.kind != "":
-		r.fault(n, path+".type", "expected dockerimage, script, data or output")
+		r.fault(kind, path+".type", "expected dockerimage, script, data or output")
 	}
 	if sign != nil && key.kind != imageKind {
 		r.fault(sign, path+".auth", "only a dockerimage has one")
@@ -61,8 +63,9 @@ func (r *reader) prerequisite(path string, n ast.Node, d *document) {
 	if sign != nil {
 		d.auths = append(d.auths, r.auth(path+".auth", sign))
 	}
-	if d.prerequisites[key] != nil {
-		r.fault(n, path, "another prerequisite of type %.60s is named %.60q", key.kind, key.name)
+	p.at = n
+	if first := d.prerequisites[key]; first != nil && key.name != "" {
+		r.fault(n, path, "another prerequisite of type %.60s is named %.60q, at %s", key.kind, key.name, yamltext.PositionOf(first.at))
 	}
 	d.prerequisites[key] = p
 }
@@ -137,11 +140,7 @@ func (r *reader) auth(path string, n ast.Node) *auth {
 			given[key] = true
 		}
 	}
-	for _, key := range []string{"username", "password"} {
-		if !given[key] {
-			r.fault(n, path+"."+key, "missing")
-		}
-	}
+	r.missing(path, n, slices.DeleteFunc([]string{"username", "password"}, func(key string) bool { return given[key] }))
 	if strings.ContainsFunc(a.username, func(c rune) bool { return c < ' ' || c == ':' }) || strings.Contains(a.username, "<%") {
 		r.fault(n, path+".username", "expected a name without ':', and without a template")
 	}
@@ -157,13 +156,36 @@ func (r *reader) images(d *document) {
 		for kind, use := range role.uses {
 			p := d.prerequisites[prerequisiteKey{kind, use.name}]
 			switch {
+			case p == nil && !d.misfiled(use.name):
+				r.fault(use.at, use.path, "no prerequisite of type %s is named %.60q%s", kind, use.name, didYouMean(use.name, d.prerequisiteNames(kind)))
 			case p == nil:
-				r.fault(use.at, use.path, "no prerequisite of type %s is named %.60q", kind, use.name)
 			case kind == imageKind:
 				d.spec.TaskRoles[i].Image = p.image
 			}
 		}
 	}
+}
+
+// misfiled tells whether a prerequisite of that name has a type that does not exist, which is a fault already.
+func (d *document) misfiled(name string) bool {
+	for key := range d.prerequisites {
+		if key.name == name && key.kind != imageKind && !slices.Contains(templateKinds, key.kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// prerequisiteNames are those of one type.
+func (d *document) prerequisiteNames(kind string) []string {
+	var names []string
+	for key := range d.prerequisites {
+		if key.kind == kind {
+			names = append(names, key.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // registries collects where to sign in for images.

@@ -54,7 +54,7 @@ taskRoles:
 
 func TestPrerequisitesRefused(t *testing.T) {
 	for _, c := range []struct{ keys, want string }{
-		{"type: dockerimage, uri: a, auth: {username: u}", "line 11, column 54: prerequisites[1].auth.password: missing"},
+		{"type: dockerimage, uri: a, auth: {username: u}", "line 11, column 55: prerequisites[1].auth.password: missing"},
 		{"type: dockerimage, uri: a, auth: {username: u, password: }", "auth.password: missing"},
 		{"type: dockerimage, uri: a, auth: {password: CANARY}", "auth.username: missing"},
 		{"type: dockerimage, uri: a, auth: {username: 'a:b', password: CANARY}", "auth.username: expected a name without ':'"},

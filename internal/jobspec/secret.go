@@ -126,8 +126,10 @@ var secretName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$`)
 
 // readSecrets reads `secrets`. Its faults name no key: where a colon was forgotten, the key holds the secret.
 func (r *reader) readSecrets(path string, n ast.Node) map[string]string {
-	secrets := map[string]string{}
-	for _, entry := range r.entries(path, n) {
+	secrets, before := map[string]string{}, len(r.faults)
+	entries := r.entries(path, n)
+	defer func() { r.unsure = len(r.faults) > before || len(entries) < len(r.pairs(n)) }()
+	for _, entry := range entries {
 		name, _ := keyOf(entry)
 		text, ok := r.scalar(entry.Value)
 		switch _, twice := secrets[name]; {
@@ -154,7 +156,7 @@ func (r *reader) password(a *auth, secrets map[string]string) string {
 		return a.password
 	}
 	text, known := secrets[m[1]]
-	if !known {
+	if !known && !r.unsure {
 		r.fault(a.at, a.path+".password", "no such secret")
 	}
 	return text

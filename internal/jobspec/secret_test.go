@@ -107,7 +107,7 @@ func TestSecretsRefused(t *testing.T) {
 		{"escape", "secrets: {a: \"CANARY\\q\"}", "found unknown escape character …"},
 		{"reserved character", "secrets: {a: @CANARY}", "… is a reserved character"},
 		{"tag", "secrets: {a: !CANARY }", "line "},
-		{"same key", "secrets: {CANARY: 1, CANARY: 1}", "mapping key … already defined at [12:11]"},
+		{"same key", "secrets: {CANARY: 1, CANARY: 1}", "line 12, column 22: this key is given twice, first at line 12, column 11"},
 		{"colon", "secrets:\n  a: CANARY: CANARY\n", "line 13"},
 		{"indentation", "secrets:\n  a: x\n CANARY\n", "line "},
 		{"tab", "secrets:\n\ta: CANARY\n", "line 13"},

@@ -111,7 +111,7 @@ func (r *reader) render(c command, s scope, most int) rendered {
 func (r *reader) lookup(c command, s scope, source, key string) string {
 	value, known := s.values[source][key]
 	switch kind := strings.TrimPrefix(source, "$"); {
-	case known:
+	case known, source == secretsScope && r.unsure: // what is wrong with the secrets is told
 	case s.what[source] != "":
 		r.fault(c.at, c.path, "<%% %.60s.%.60s %%>: there is no such %s%s", source, key, s.what[source], namesIn(s.values[source]))
 	case source != kind && slices.Contains(templateKinds, kind):

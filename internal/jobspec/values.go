@@ -1,10 +1,15 @@
 package jobspec
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // field reads the value of one key.
@@ -19,12 +24,12 @@ func isNull(n ast.Node) bool {
 	return n == nil || null
 }
 
-// entries returns the key-value pairs of a mapping; nil, with a fault unless it is empty, when n is none.
+// entries returns the key-value pairs of a mapping, of one key the first alone; nil, with a fault unless it is empty, when n is none.
 func (r *reader) entries(path string, n ast.Node) []*ast.MappingValueNode {
 	if v := r.resolve(n); !isMapping(v) && !isNull(v) {
-		r.fault(n, path, "expected a mapping")
+		r.fault(n, path, "expected a mapping: key: value")
 	}
-	return r.pairs(n)
+	return slices.DeleteFunc(slices.Clone(r.pairs(n)), func(pair *ast.MappingValueNode) bool { return r.repeated[pair] != nil })
 }
 
 // pairs returns the key-value pairs of a mapping; nil when n is none.
@@ -54,42 +59,72 @@ func keyOf(entry *ast.MappingValueNode) (string, bool) {
 	return entry.Key.GetToken().Value, true
 }
 
-// object reads a mapping with known keys. Unknown, repeated and missing ones are faults.
+// object reads a mapping with known keys. Unknown and missing ones are faults.
 func (r *reader) object(path string, n ast.Node, fields map[string]field, required ...string) {
 	seen := map[string]bool{}
 	r.each(path, n, func(key string, at ast.Node, value ast.Node) {
 		read, known := fields[key]
 		switch {
 		case !known:
-			r.fault(at, join(path, key), "unknown key")
-		case seen[key]:
-			r.fault(at, join(path, key), "given twice")
+			near := r.unknown(path, key, at, value, slices.Sorted(maps.Keys(fields)))
+			if seen[near] = true; near != "" && !isNull(r.resolve(value)) && len(r.valuesOf(n, near)) == 0 {
+				fields[near](join(path, key), value) // as it is meant, so that its own faults are told, and nothing that follows from its absence
+			}
 		case !isNull(r.resolve(value)):
 			read(join(path, key), value)
 			seen[key] = true
+		case slices.Contains(required, key):
+			r.fault(at, join(path, key), "missing: nothing stands behind the key")
+			seen[key] = true
 		}
 	})
-	for _, key := range required {
-		if !seen[key] {
-			r.fault(n, join(path, key), "missing")
-		}
+	missing := slices.DeleteFunc(required, func(key string) bool { return seen[key] })
+	if v := r.resolve(n); isMapping(v) || isNull(v) { // else it is told that it is no mapping
+		r.missing(path, n, missing)
 	}
 }
 
-// some reads the known keys of a mapping in which others may have keys of their own.
+// missing notes keys that are not in a mapping.
+func (r *reader) missing(path string, n ast.Node, missing []string) {
+	switch {
+	case len(missing) == 0:
+	case len(missing) == 1:
+		r.fault(n, join(path, missing[0]), "missing")
+	default:
+		r.fault(n, path, "missing: %s", strings.Join(missing, ", "))
+	}
+}
+
+// unknown notes a key that does not exist, and returns the one that is most likely meant, "" when none is near.
+func (r *reader) unknown(path, key string, at, value ast.Node, known []string) string {
+	near := yamltext.Nearest(key, known)
+	if near == "" {
+		r.fault(at, join(path, key), "unknown key; there are: %s", strings.Join(known, ", "))
+		return ""
+	}
+	if near == "secrets" || near == "auth" {
+		r.meant = append(r.meant, value)
+	}
+	r.fault(at, join(path, key), "unknown key: did you mean %s?", near)
+	return near
+}
+
+// didYouMean is the end of a fault about a name that does not exist.
+func didYouMean(name string, known []string) string {
+	if near := yamltext.Nearest(name, known); near != "" {
+		return fmt.Sprintf(": did you mean %.60s?", near)
+	}
+	return ""
+}
+
+// some reads the known keys of a mapping in which others may have keys of their own, unless these are almost known ones.
 func (r *reader) some(path string, n ast.Node, fields map[string]field) {
-	seen := map[string]bool{}
 	r.each(path, n, func(key string, at, value ast.Node) {
-		read, known := fields[key]
-		switch {
-		case !known:
-			return
-		case seen[key]:
-			r.fault(at, join(path, key), "given twice")
-		default:
+		if read, known := fields[key]; known {
 			read(join(path, key), value)
+		} else if near := yamltext.Nearest(key, slices.Sorted(maps.Keys(fields))); near != "" {
+			r.fault(at, join(path, key), "unknown key: did you mean %s?", near)
 		}
-		seen[key] = true
 	})
 }
 
@@ -121,10 +156,13 @@ func join(path, key string) string {
 func (r *reader) list(path string, n ast.Node, item field) {
 	seq, ok := r.resolve(n).(*ast.SequenceNode)
 	if !ok {
-		r.fault(n, path, "expected a list")
+		r.fault(n, path, "expected a list: begin each item with \"- \"")
 		return
 	}
 	for i, v := range seq.Values {
+		if isNull(v) && i < len(seq.Entries) && seq.Entries[i].Start != nil {
+			v = ast.Null(seq.Entries[i].Start)
+		}
 		item(path+"["+strconv.Itoa(i)+"]", v)
 	}
 }
@@ -173,11 +211,6 @@ func (r *reader) integer(path string, n ast.Node, least, most int) int {
 		return least
 	}
 	return i
-}
-
-// setText makes a field that stores text in place.
-func (r *reader) setText(to *string) field {
-	return func(path string, n ast.Node) { *to, _ = r.text(path, n) }
 }
 
 // setInteger makes a field that stores a whole number in place.

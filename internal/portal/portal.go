@@ -60,7 +60,7 @@ func New(services pai.Services, o Options) *Portal {
 	}
 	p := &Portal{services: services, options: o}
 	p.templates = template.Must(template.New("").Funcs(template.FuncMap{
-		"signOn": func() bool { return services.SignOn != nil }, "clock": clock, "fixer": fixer, "mountPath": mountPath, "where": where, "yaml": yamlText,
+		"signOn": func() bool { return services.SignOn != nil }, "clock": clock, "fixer": fixer, "mountPath": pai.DefaultMountPath, "where": where, "yaml": yamlText,
 	}).ParseFS(pages, "pages/*.html"))
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", p.signedIn(p.storages))

@@ -65,6 +65,3 @@ func yamlText(s string) string {
 	}
 	return strconv.Quote(s)
 }
-
-// mountPath is where a job finds a storage when it does not say.
-func mountPath(name pai.StorageName) string { return "/mnt/" + string(name) }

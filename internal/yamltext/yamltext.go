@@ -1,4 +1,4 @@
-// Package yamltext parses YAML so that what is found can be pointed at, and replaced, in the source.
+// Package yamltext parses YAML so that what is found can be pointed at, and replaced, in the source. [Faults] is how people are told what is wrong there.
 //
 // Use it to read what people write. Its rules:
 //
@@ -80,8 +80,8 @@ func utf16(source []byte) bool {
 	return first == 0xFF && second == 0xFE || first == 0xFE && second == 0xFF || (first == 0) != (second == 0)
 }
 
-// Parse reads a source. Its error is a *SyntaxError or ErrTooDeep.
-func Parse(source []byte, options ...parser.Option) (file *File, err error) {
+// Parse reads a source. Its error is a *SyntaxError or ErrTooDeep. A key that is given twice is left to [Repeated].
+func Parse(source []byte) (file *File, err error) {
 	defer func() { // the YAML library panics on some input that is none
 		if recover() != nil {
 			file, err = nil, &SyntaxError{Message: "not YAML"}
@@ -94,13 +94,13 @@ func Parse(source []byte, options ...parser.Option) (file *File, err error) {
 		return nil, ErrTooDeep
 	}
 	tokens := lexer.Tokenize(string(source))
-	parsed, err := parser.Parse(tokens, 0, options...)
+	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, Syntax(err)
 	}
 	file = &File{Tokens: tokens}
 	for _, doc := range parsed.Docs {
-		if doc.Body != nil {
+		if _, comment := doc.Body.(*ast.CommentGroupNode); doc.Body != nil && !comment {
 			file.Bodies = append(file.Bodies, doc.Body)
 		}
 	}
@@ -156,6 +156,30 @@ type visitor func(ast.Node)
 func (v visitor) Visit(n ast.Node) ast.Visitor {
 	v(n)
 	return v
+}
+
+// Repeated are the pairs of mappings whose key stands there before, each with the first pair that has it.
+func Repeated(n ast.Node) map[*ast.MappingValueNode]*ast.MappingValueNode {
+	found := map[*ast.MappingValueNode]*ast.MappingValueNode{}
+	Visit(n, func(n ast.Node) {
+		mapping, ok := n.(*ast.MappingNode)
+		if !ok {
+			return
+		}
+		first := map[string]*ast.MappingValueNode{}
+		for _, pair := range mapping.Values {
+			if pair.Key == nil || pair.Key.GetToken() == nil {
+				continue
+			}
+			key := pair.Key.GetToken().Value
+			if first[key] != nil {
+				found[pair] = first[key]
+			} else {
+				first[key] = pair
+			}
+		}
+	})
+	return found
 }
 
 // TokensOf returns the tokens of a node and everything in it, in no order.

@@ -1,4 +1,4 @@
-package clusterconfig
+package yamltext
 
 import (
 	"cmp"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Fault is one thing that is wrong, and where.
@@ -15,7 +17,27 @@ type Fault struct {
 	Column int    `json:"column,omitempty"`
 	Text   string `json:"message"`
 
-	source string // the line; "" where it holds a password
+	Source string `json:"-"` // the line; "" where it may hold a secret
+}
+
+// Position is a place in a text, from 1; 0 is the text as a whole.
+type Position struct{ Line, Column int }
+
+func (p Position) String() string { return fmt.Sprintf("line %d, column %d", p.Line, p.Column) }
+
+// PositionOf is where a node begins: a mapping does with its first key.
+func PositionOf(n ast.Node) Position {
+	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
+		return Position{}
+	}
+	token := n.GetToken()
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 && m.Values[0].Key != nil {
+		token = m.Values[0].Key.GetToken()
+	}
+	if m, ok := n.(*ast.MappingValueNode); ok && m.Key != nil {
+		token = m.Key.GetToken()
+	}
+	return Position{token.Position.Line, token.Position.Column}
 }
 
 // Error is the fault with its line and a caret under the place.
@@ -24,18 +46,18 @@ func (f Fault) Error() string {
 		return f.File + ": " + f.Text
 	}
 	head := fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Text)
-	if f.source == "" {
+	if f.Source == "" {
 		return head
 	}
 	// The same white space before the caret as before the place, tabs included.
-	before := []rune(f.source)
+	before := []rune(f.Source)
 	before = before[:min(max(f.Column-1, 0), len(before))]
 	for i, r := range before {
 		if r != '\t' {
 			before[i] = ' '
 		}
 	}
-	return fmt.Sprintf("%s\n    %s\n    %s^", head, f.source, string(before))
+	return fmt.Sprintf("%s\n    %s\n    %s^", head, f.Source, string(before))
 }
 
 // Faults are all that is wrong.
@@ -60,6 +82,24 @@ func (f *Faults) Error() string {
 // Add notes one more.
 func (f *Faults) Add(fault Fault) { f.List = append(f.List, fault) }
 
+// Tabs are the places where a line is indented with a tab, the first one alone of lines that follow each other.
+func Tabs(lines []string) []Position {
+	var found []Position
+	before := false
+	for i, line := range lines {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		tab := strings.HasPrefix(line[indent:], "\t") && strings.TrimSpace(line) != ""
+		if tab && !before {
+			found = append(found, Position{i + 1, indent + 1})
+		}
+		before = tab
+	}
+	return found
+}
+
+// TabFault is what is wrong at such a place.
+const TabFault = "a tab: indent with spaces"
+
 // Err is nil without a fault, else all of them, by their places.
 func (f *Faults) Err() error {
 	if len(f.List) == 0 {
@@ -71,11 +111,11 @@ func (f *Faults) Err() error {
 	return f
 }
 
-// nearest is the candidate that somebody who typed word most likely meant; "" when none is near.
-func nearest(word string, candidates []string) string {
+// Nearest is the candidate that somebody who typed word most likely meant; "" when none is near.
+func Nearest(word string, candidates []string) string {
 	best, distance := "", max(2, len(word)/5)+1
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(word), c); d < distance {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(c)); d < distance {
 			best, distance = c, d
 		}
 	}
