@@ -382,6 +382,20 @@ func TestHolders(t *testing.T) {
 	}
 }
 
+// TestOwnFaultBeforeHolders: a job whose own storage no worker can use is told so first, whoever else holds the workers.
+func TestOwnFaultBeforeHolders(t *testing.T) {
+	check := doctor.Check{Message: "mount.nfs: access denied by server while mounting 10.0.0.1:/data", At: now}
+	s := nfs
+	s.Checks = map[string]doctor.Check{"worker1": check, "worker2": check}
+	facts := waiting(30, s)
+	facts.Tasks[0].Node, facts.Tasks[0].Unschedulable = "", "0/2 nodes are available: 2 Insufficient cpu."
+	hold := doctor.Hold{Quantity: pai.Quantity{CPU: 2}, By: []doctor.Holder{{Job: pai.JobID{User: "bob", Name: "a"}, Code: "STO-305"}}}
+	facts.Held = map[string]doctor.Hold{"worker1": hold, "worker2": hold}
+	if f := doctor.Diagnose(facts); len(f) != 2 || f[0].Code != "STO-306" || f[1].Code != "JOB-210" {
+		t.Errorf("got %+v", f)
+	}
+}
+
 // TestSetAside: a job that gave its workers back says why it did, since when, and when it is tried again, and nothing else.
 func TestSetAside(t *testing.T) {
 	facts := waiting(30)

@@ -163,6 +163,8 @@ func (d *diagnosis) room(t Task) {
 		f = tooLarge.finding("task role "+t.Role, "ask for less in resourcePerInstance", "no worker has %s, even when it is empty: the largest has %s", amount(wants, lacking), amount(largest(open), lacking))
 	case len(lacking) > 0:
 		f = d.busy("task role "+t.Role, wants, fmt.Sprintf("no worker has %s free now%s", amount(wants, lacking), d.among(open)), open)
+		d.addRanked(likely, evidence(f, t), t.Name) // what is wrong with the job's own storages matters more
+		return
 	case strings.Contains(says, "Too many pods"):
 		f = noRoom.finding("nodes", "wait until other tasks end", "every worker runs as many tasks as it may")
 	case strings.Contains(says, "untolerated taint"):
