@@ -86,9 +86,12 @@ func (c Config) Validate() error {
 	if c.Memory < minMemory {
 		faults = append(faults, fmt.Errorf("%d MiB of memory for a worker: it needs %d or more", c.Memory, minMemory))
 	}
-	for flag, port := range map[string]int{"--port": c.Port, "--kube-port": c.KubePort} {
-		if port < 0 || port > 65535 {
-			faults = append(faults, fmt.Errorf("%s %d: a port is a number from 1 to 65535", flag, port))
+	for _, p := range []struct {
+		flag string
+		port int
+	}{{"--port", c.Port}, {"--kube-port", c.KubePort}} {
+		if p.port < 0 || p.port > 65535 {
+			faults = append(faults, fmt.Errorf("%s %d: a port is a number from 1 to 65535", p.flag, p.port))
 		}
 	}
 	// A socket's path has 108 bytes at most; the longest of ours is workers/workerNN/monitor.sock.

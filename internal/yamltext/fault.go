@@ -100,13 +100,13 @@ func Tabs(lines []string) []Position {
 // TabFault is what is wrong at such a place.
 const TabFault = "a tab: indent with spaces"
 
-// Err is nil without a fault, else all of them, by their places.
+// Err is nil without a fault, else all of them, by their places, and by their texts at one place: always in the same order.
 func (f *Faults) Err() error {
 	if len(f.List) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(f.List, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Text, b.Text))
 	})
 	return f
 }
