@@ -59,11 +59,16 @@ func (g *guard) Job(ctx context.Context, id pai.JobID) (pai.Job, error) {
 		return pai.Job{}, err
 	}
 	j, err := g.next.Jobs.Job(ctx, id)
-	if caller, who := pai.CallerFrom(ctx); who == nil && j.Finding != nil {
+	return forCaller(ctx, j), err
+}
+
+// forCaller leaves out of a job's finding what the caller may not know.
+func forCaller(ctx context.Context, j pai.Job) pai.Job {
+	if caller, err := pai.CallerFrom(ctx); err == nil && j.Finding != nil {
 		f := j.Finding.For(caller)
 		j.Finding = &f
 	}
-	return j, err
+	return j
 }
 
 // Jobs shows administrators the jobs of all, and others their own, whatever user they ask for.
@@ -86,7 +91,8 @@ func (g *guard) JobAttempt(ctx context.Context, id pai.JobID, attempt int) (pai.
 	if err := pai.MayHave(ctx, id); err != nil {
 		return pai.Job{}, err
 	}
-	return g.next.Jobs.JobAttempt(ctx, id, attempt)
+	j, err := g.next.Jobs.JobAttempt(ctx, id, attempt)
+	return forCaller(ctx, j), err
 }
 
 func (g *guard) JobConfig(ctx context.Context, id pai.JobID) ([]byte, error) {

@@ -176,6 +176,9 @@ var (
 		"Correct the name in extras.storages; see: paictl storage list.", user)
 )
 
+// LacksWorkers reports whether a code of the catalogue is that tasks find no worker.
+func LacksWorkers(code string) bool { return strings.HasPrefix(code, "JOB-2") }
+
 // The catalogue: workers and resources for tasks.
 var (
 	noRoom = entry("JOB-201", "workers are busy", "Workers are large enough for the task, and other tasks use too much of them now.",

@@ -93,8 +93,13 @@ func (d *diagnosis) sorted() []pai.Finding {
 func (d *diagnosis) life() {
 	if a := d.Job.Aside; a != nil {
 		f := a.Finding
-		f.Message += fmt.Sprintf("; the job gave its workers back at %s and is tried again by %s", clock(a.Since), clock(a.Until))
+		gave := "gave its workers back at"
+		if slices.ContainsFunc(d.Tasks, func(t Task) bool { return t.Node != "" && !t.State.Done() }) {
+			gave = "has not given all of its workers back, as it should since"
+		}
+		f.Message += fmt.Sprintf("; the job %s %s and is tried again by %s", gave, clock(a.Since), clock(a.Until))
 		d.add(f)
+		d.leaving()
 		return
 	}
 	d.roles()

@@ -2,8 +2,10 @@ package doctor_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -351,6 +353,10 @@ func TestHolders(t *testing.T) {
 	}
 	own := doctor.Holder{Job: pai.JobID{User: "alice", Name: "stuck"}, Code: "STO-305"}
 	bob, carol := doctor.Holder{Job: pai.JobID{User: "bob", Name: "a"}, Code: "STO-301"}, doctor.Holder{Job: pai.JobID{User: "carol", Name: "b"}, Code: "STO-305"}
+	crowd := make([]doctor.Holder, 500)
+	for i := range crowd {
+		crowd[i] = doctor.Holder{Job: pai.JobID{User: "carol", Name: pai.JobName(fmt.Sprintf("job%03d", i))}, Code: "STO-305"}
+	}
 	for _, c := range []struct {
 		name string
 		held map[string]doctor.Hold
@@ -363,10 +369,14 @@ func TestHolders(t *testing.T) {
 			"JOB-201 time no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305"},
 		{"all", map[string]doctor.Hold{"worker1": hold(2, own), "worker2": hold(2, own)},
 			"JOB-210 user no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305"},
-		{"all, by others", map[string]doctor.Hold{"worker1": hold(2, bob), "worker2": hold(2, carol, bob)},
+		{"all, by others", map[string]doctor.Hold{"worker1": hold(2, bob), "worker2": hold(2, bob, carol)},
 			"JOB-210 administrator no worker has 1 CPU free now; held by 2 jobs of others, themselves waiting: STO-301, STO-305"},
 		{"all, by both", map[string]doctor.Hold{"worker1": hold(2, bob), "worker2": hold(2, own)},
 			"JOB-210 user no worker has 1 CPU free now; held by alice~stuck, itself waiting: STO-305; 1 job of others, itself waiting: STO-301"},
+		{"its own other tasks", map[string]doctor.Hold{"worker1": hold(2, doctor.Holder{Job: pai.JobID{User: "alice", Name: "train"}, Code: "STO-305", Quantity: pai.Quantity{CPU: 2}}),
+			"worker2": hold(2, bob)}, "JOB-201 time no worker has 1 CPU free now; held by 1 job of others, itself waiting: STO-301"},
+		{"many", map[string]doctor.Hold{"worker1": hold(2, crowd...), "worker2": hold(2, crowd...)},
+			"JOB-210 administrator no worker has 1 CPU free now; held by many jobs of others, themselves waiting: STO-305"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			facts := waiting(30)
@@ -375,8 +385,8 @@ func TestHolders(t *testing.T) {
 			if len(f) != 1 || f[0].Code+" "+string(f[0].Who)+" "+f[0].Message != c.want {
 				t.Errorf("got %+v, want %s", f, c.want)
 			}
-			if len(c.held) > 0 && len(f[0].HeldBy) == 0 {
-				t.Error("the holders are not named for administrators")
+			if by := f[0].HeldBy; len(c.held) > 0 && len(by) == 0 || len(by) > 20 || slices.Contains(by, facts.Job.ID) {
+				t.Errorf("for administrators there are %v", by)
 			}
 		})
 	}
@@ -406,5 +416,13 @@ func TestSetAside(t *testing.T) {
 	const want = "STO-305: no such export; the job gave its workers back at 12:00:00 UTC and is tried again by 12:15:00 UTC; make it"
 	if len(f) != 1 || f[0].Line() != want || f[0].Who != pai.FixedByAdministrator {
 		t.Errorf("got %+v, want %s", f, want)
+	}
+	// A mount that hangs in the kernel keeps its task, and its worker.
+	hangs := waiting(30)
+	hangs.Job.Aside = facts.Job.Aside
+	hangs.Tasks[0].Deleting = now.Add(-10 * time.Minute)
+	f = doctor.Diagnose(hangs)
+	if len(f) != 2 || !strings.Contains(f[0].Message, "has not given all of its workers back, as it should since 12:00:00 UTC and is tried again by") || f[1].Code != "JOB-408" {
+		t.Errorf("a task that does not end: %+v", f)
 	}
 }

@@ -21,13 +21,14 @@ type Facts struct {
 // Hold is what tasks that cannot go on hold of one worker.
 type Hold struct {
 	Quantity pai.Quantity // together
-	By       []Holder
+	By       []Holder     // in the order of users
 }
 
 // Holder is a job whose tasks hold something and cannot go on.
 type Holder struct {
-	Job  pai.JobID
-	Code string // why, in the catalogue
+	Job      pai.JobID
+	Code     string // why, in the catalogue
+	Quantity pai.Quantity
 }
 
 // Job is the job as a whole.

@@ -182,20 +182,20 @@ func (d *diagnosis) room(t Task) {
 // busy is about workers that are large enough and have too little left. What tasks hold that run is free again with time; what tasks hold that
 // cannot go on is not.
 func (d *diagnosis) busy(object string, wants pai.Quantity, says string, open []Node) pai.Finding {
-	var held []Holder
+	var who holders
 	passes := false
 	for _, n := range open {
 		if len(n.lacks(d.Storages)) > 0 {
 			continue
 		}
 		hold := d.Held[n.Name]
-		held = append(held, hold.By...)
-		passes = passes || fits(wants, without(n.Capacity, hold.Quantity))
+		taken := without(hold.Quantity, who.add(hold.By, d.Job.ID))
+		passes = passes || fits(wants, without(n.Capacity, taken))
 	}
-	if len(held) == 0 {
+	if len(who.own)+len(who.others) == 0 {
 		return noRoom.finding(object, "wait until other tasks end, or ask for less", "%s", says)
 	}
-	own, by := d.holders(held)
+	own, by := who.text()
 	f := heldUp.finding(object, "its owner or an administrator mends what it waits for, or stops it", "%s; held by %s", says, by)
 	switch {
 	case passes:
@@ -203,43 +203,77 @@ func (d *diagnosis) busy(object string, wants pai.Quantity, says string, open []
 	case own != "":
 		f.Fix, f.Who = "see what it waits for: paictl job explain "+string(own)+"; or stop it: paictl job stop "+string(own), user
 	}
-	for _, h := range held {
-		f.HeldBy = append(f.HeldBy, h.Job)
-	}
-	slices.SortFunc(f.HeldBy, func(a, b pai.JobID) int { return cmp.Compare(a.String(), b.String()) })
-	f.HeldBy = slices.Compact(f.HeldBy)
-	f.HeldBy = f.HeldBy[:min(len(f.HeldBy), mostHolders)]
+	f.HeldBy = who.jobs()
 	return f
 }
 
-// mostHolders is how many jobs that hold something are named.
-const mostHolders = 20
+// holders are the jobs that hold something of workers and cannot go on: the owner's own ones, and those of others.
+type holders struct{ own, others []Holder }
 
-// holders says who holds what, one's own jobs by name: who else has jobs is nobody's business. The first one's name is own.
-func (d *diagnosis) holders(held []Holder) (own pai.JobName, text string) {
-	slices.SortFunc(held, func(a, b Holder) int {
-		return cmp.Or(cmp.Compare(a.Job.String(), b.Job.String()), cmp.Compare(a.Code, b.Code))
-	})
-	var parts, codes []string
-	others := 0
-	for _, h := range slices.Compact(held) {
-		if h.Job.User != d.Job.ID.User {
-			others++
-			codes = append(codes, h.Code)
-			continue
+// mostHolders is how many jobs that hold something are named, and mostOthers how many are counted: each job that waits looks at all of them.
+const (
+	mostHolders = 20
+	mostOthers  = 100
+)
+
+// add takes up who holds something of one worker, and returns what the job that asks holds of it itself.
+func (h *holders) add(by []Holder, asks pai.JobID) (self pai.Quantity) {
+	first, _ := slices.BinarySearchFunc(by, asks.User, func(x Holder, u pai.UserName) int { return cmp.Compare(x.Job.User, u) })
+	for i := first; i < len(by) && by[i].Job.User == asks.User; i++ {
+		if by[i].Job == asks {
+			self = by[i].Quantity
+		} else {
+			h.own = append(h.own, by[i])
 		}
-		own = cmp.Or(own, h.Job.Name)
-		parts = append(parts, fmt.Sprintf("%s, itself waiting: %s", h.Job, h.Code))
 	}
-	if others > 0 {
-		slices.Sort(codes)
-		jobs, wait := "jobs", "themselves"
-		if others == 1 {
-			jobs, wait = "job", "itself"
+	for i := 0; i < len(by) && len(h.others) < mostOthers; i++ {
+		if by[i].Job.User != asks.User {
+			h.others = append(h.others, by[i])
 		}
-		parts = append(parts, fmt.Sprintf("%d %s of others, %s waiting: %s", others, jobs, wait, strings.Join(slices.Compact(codes), ", ")))
+	}
+	return self
+}
+
+// text says who holds what, one's own jobs by name: who else has jobs is nobody's business. The first one's name is own.
+func (h *holders) text() (own pai.JobName, text string) {
+	h.own, h.others = byJob(h.own), byJob(h.others)
+	var parts, codes []string
+	for _, x := range h.own {
+		own = cmp.Or(own, x.Job.Name)
+		parts = append(parts, fmt.Sprintf("%s, itself waiting: %s", x.Job, x.Code))
+	}
+	for _, x := range h.others {
+		codes = append(codes, x.Code)
+	}
+	slices.Sort(codes)
+	switch n := len(h.others); {
+	case n == 1:
+		parts = append(parts, "1 job of others, itself waiting: "+codes[0])
+	case n > 1:
+		count := fmt.Sprint(n)
+		if n >= mostOthers {
+			count = "many"
+		}
+		parts = append(parts, fmt.Sprintf("%s jobs of others, themselves waiting: %s", count, strings.Join(slices.Compact(codes), ", ")))
 	}
 	return own, few(parts)
+}
+
+// jobs are the first ones of all, the owner's own before the others.
+func (h *holders) jobs() []pai.JobID {
+	var ids []pai.JobID
+	for _, x := range slices.Concat(h.own, h.others)[:min(len(h.own)+len(h.others), mostHolders)] {
+		ids = append(ids, x.Job)
+	}
+	return ids
+}
+
+// byJob has each job once, in their order.
+func byJob(list []Holder) []Holder {
+	slices.SortFunc(list, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(a.Job.User, b.Job.User), cmp.Compare(a.Job.Name, b.Job.Name), cmp.Compare(a.Code, b.Code))
+	})
+	return slices.CompactFunc(list, func(a, b Holder) bool { return a.Job == b.Job })
 }
 
 func without(q, taken pai.Quantity) pai.Quantity {

@@ -1,6 +1,9 @@
 package kube
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,12 +12,15 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/kube/specs"
 	"github.com/pai-storage/pai-storage/internal/kubefake"
+	"github.com/pai-storage/pai-storage/internal/storagecheck"
 )
 
 // asideLab is alice's job one with a task on a worker that cannot mount its storage, and a clock that is moved by hand.
@@ -25,14 +31,14 @@ type asideLab struct {
 	ahead  atomic.Int64 // minutes that the clock is ahead
 }
 
-func newAsideLab(t *testing.T, change func(*corev1.Pod)) *asideLab {
+func newAsideLab(t *testing.T, roles ...string) *asideLab {
 	t.Helper()
 	volume := testVolume("v", func(v *corev1.PersistentVolume) {
 		v.Spec.NFS = &corev1.NFSVolumeSource{Server: "10.0.0.1", Path: "/nowhere"}
 		v.Status.Phase = corev1.VolumeBound
 	})
 	claim := testClaim(time.Second, "", func(p *corev1.PersistentVolumeClaim) { p.Spec.VolumeName, p.Status.Phase = "v", corev1.ClaimBound })
-	lab := &asideLab{client: kubefake.New(worker("one", corev1.ConditionTrue), volume, claim)}
+	lab := &asideLab{client: kubefake.New(worker("one", corev1.ConditionTrue), volume, claim, holding("s"))}
 	var err error
 	lab.c, err = New(lab.client, Options{JobsNamespace: "default", PlacePatience: 15 * time.Minute,
 		Now: func() time.Time { return time.Now().Add(time.Duration(lab.ahead.Load()) * time.Minute) }})
@@ -40,27 +46,24 @@ func newAsideLab(t *testing.T, change func(*corev1.Pod)) *asideLab {
 		t.Fatal(err)
 	}
 	run(t, lab.c)
-	s := submission("alice", "one", "w")
+	s := submission("alice", "one", append([]string{"w"}, roles...)...)
 	s.Mounts = []pai.Mount{{Storage: "s", Path: "/mnt/s"}}
 	s.MountTypes = []pai.StorageType{pai.StorageNFS}
 	if lab.id, err = lab.c.Submit(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	lab.place(t, change)
+	lab.place(t)
 	return lab
 }
 
 // place does what Kubernetes does for a task that finds a worker and cannot mount its storage there.
-func (l *asideLab) place(t *testing.T, change func(*corev1.Pod)) {
+func (l *asideLab) place(t *testing.T) {
 	t.Helper()
 	pod := taskOf(t, l.c, l.id, "w", corev1.PodPending)
 	pod.UID, pod.Spec.NodeName = "task", "one"
 	pod.Status.Conditions = []corev1.PodCondition{
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(l.c.now())},
 		{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse},
-	}
-	if change != nil {
-		change(pod)
 	}
 	if _, err := l.client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -137,7 +140,7 @@ func (l *asideLab) unplace(t *testing.T) {
 
 // TestSetAside: a job that cannot mount its storage gives its worker back after a while, says so, and is tried again after pauses that grow.
 func TestSetAside(t *testing.T) {
-	l := newAsideLab(t, nil)
+	l := newAsideLab(t)
 	if l.later(t, 14); l.suspended(t) {
 		t.Fatal("it gave its worker back before its time")
 	}
@@ -159,34 +162,113 @@ func TestSetAside(t *testing.T) {
 			t.Fatalf("try %d: it does not go on after %d minutes", i+1, pause)
 		}
 		l.seen(t, false)
-		l.place(t, nil)
+		l.place(t)
 	}
 }
 
-// TestSetAsideGoesOnWhenMended: what the workers' checks found at fault and find well is not waited for.
+// reports has the worker say what its check of the storage found, and waits until the server knows.
+func (l *asideLab) reports(t *testing.T, r storagecheck.Result) {
+	t.Helper()
+	_, versions := orders(t, l.client, func(all map[string]storagecheck.Order) bool { return len(all) == 1 })
+	r.Time, r.Order = l.c.now(), versions["s"]
+	said := reportOf(t, "one", r.Time, map[string]storagecheck.Result{"s": r})
+	said.ResourceVersion = ""
+	maps := l.client.CoreV1().ConfigMaps(storagecheck.ReportNamespace)
+	if l.c.reported("one").at.IsZero() {
+		if _, err := maps.Create(t.Context(), said, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	} else if _, err := maps.Update(t.Context(), said, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, "the server knows what the worker says", func() bool {
+		failed := !r.OK && !r.Unchecked
+		return l.c.reported("one").at.UnixMilli() == r.Time.UnixMilli() && (len(l.c.failures("s")) > 0) == failed && l.c.foundWell("s") == r.OK
+	})
+}
+
+// TestSetAsideGoesOnWhenMended: when workers find well what they had found at fault, that is not waited for. That nobody says that it is at fault is
+// not enough.
 func TestSetAsideGoesOnWhenMended(t *testing.T) {
-	l := newAsideLab(t, nil)
+	l := newAsideLab(t)
+	l.ahead.Add(10)
+	l.reports(t, storagecheck.Result{Message: "No such file or directory"})
+	if l.later(t, 6); !l.suspended(t) {
+		t.Fatal("it keeps its worker")
+	}
+	l.seen(t, true)
+	l.reports(t, storagecheck.Result{Unchecked: true, Message: "too many checks hang"})
+	if l.later(t, 1); !l.suspended(t) {
+		t.Fatal("what no check has found well is taken for mended")
+	}
+	l.reports(t, storagecheck.Result{OK: true})
+	await.Until(t, "it goes on", func() bool { l.later(t, 0); return !l.suspended(t) })
+}
+
+// TestSetAsideWithoutChecks: what no check had found at fault is waited for until its time.
+func TestSetAsideWithoutChecks(t *testing.T) {
+	l := newAsideLab(t)
 	l.later(t, 16)
 	l.seen(t, true)
+	l.reports(t, storagecheck.Result{OK: true})
 	if l.later(t, 1); !l.suspended(t) {
-		t.Fatal("what no check has found is taken for mended")
+		t.Fatal("it goes on, and waits on its worker for as long as before")
 	}
-	job := l.job(t)
-	aside, err := specs.ParseSetAside(job.Annotations[specs.AsideAnnotation])
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestSetAsideInPart: of a job with two task roles one was set aside when something went wrong. The next look does the rest, either way.
+func TestSetAsideInPart(t *testing.T) {
+	l := newAsideLab(t, "second")
+	count := func(want int) {
+		t.Helper()
+		await.Until(t, fmt.Sprintf("%d of the Jobs are suspended", want), func() bool {
+			suspended := 0
+			for _, j := range jobsOf(t, l.client) {
+				if *cmp.Or(j.Spec.Suspend, new(bool)) {
+					suspended++
+				}
+			}
+			a, err := l.c.attempt(l.id, -1)
+			seen := 0
+			for _, rj := range a.roles {
+				if rj.suspended {
+					seen++
+				}
+			}
+			return err == nil && suspended == want && seen == want
+		})
 	}
-	aside.Failing = []pai.StorageName{"s"} // as if workers had said so, which they do not any more
-	job.Annotations[specs.AsideAnnotation] = aside.Text()
-	if _, err := l.client.BatchV1().Jobs("default").Update(t.Context(), &job, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	await.Until(t, "it goes on", func() bool { l.later(t, 0); return !l.suspended(t) })
+	broken := atomic.Bool{}
+	patches := atomic.Int64{}
+	l.client.PrependReactor("patch", "jobs", func(ktesting.Action) (bool, runtime.Object, error) {
+		if broken.Load() && patches.Add(1) > 1 {
+			return true, nil, errors.New("the server is going away")
+		}
+		return false, nil, nil
+	})
+	broken.Store(true)
+	l.ahead.Add(16)
+	_ = l.c.keepJob(t.Context(), specs.RecordName(l.id)) // the keeper itself may have been first
+	count(1)
+	broken.Store(false)
+	patches.Store(0)
+	l.later(t, 1)
+	count(2)
+	l.unplace(t)
+	broken.Store(true)
+	l.ahead.Add(16)
+	_ = l.c.keepJob(t.Context(), specs.RecordName(l.id)) // the keeper itself may have been first
+	count(1)
+	broken.Store(false)
+	patches.Store(0)
+	l.ahead.Add(-10) // another server's clock may be behind
+	l.later(t, 0)
+	count(0)
 }
 
 // TestNotSetAside: a task that has started has work to lose, and a job that was stopped does not go on.
 func TestNotSetAside(t *testing.T) {
-	running := newAsideLab(t, nil)
+	running := newAsideLab(t)
 	second := taskOf(t, running.c, running.id, "w", corev1.PodRunning)
 	second.Name, second.Annotations[indexAnnotation] = "second", "1"
 	if _, err := running.client.CoreV1().Pods("default").Create(t.Context(), second, metav1.CreateOptions{}); err != nil {
@@ -200,7 +282,15 @@ func TestNotSetAside(t *testing.T) {
 		t.Error("a job with a task that runs gave its workers back")
 	}
 
-	stopped := newAsideLab(t, nil)
+	// What is remembered of a task may be old: it has just started.
+	started := newAsideLab(t)
+	now := &corev1.PodList{Items: []corev1.Pod{*taskOf(t, started.c, started.id, "w", corev1.PodRunning)}}
+	started.client.PrependReactor("list", "pods", func(ktesting.Action) (bool, runtime.Object, error) { return true, now, nil })
+	if started.later(t, 16); started.suspended(t) {
+		t.Error("a job whose task has just started gave its worker back")
+	}
+
+	stopped := newAsideLab(t)
 	stopped.later(t, 16)
 	if err := stopped.c.StopJob(t.Context(), stopped.id); err != nil {
 		t.Fatal(err)

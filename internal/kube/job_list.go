@@ -41,8 +41,9 @@ type entry struct {
 	passing bool // what is said about it changes with time alone
 	bound   bool // a task has a worker and has not started
 	aside   bool // it is set aside
-	// holds is what the job's tasks hold of workers and cannot use until somebody mends something, by worker.
+	// holds is what the job's tasks hold of workers and cannot use until somebody mends something, by worker; why is the code of that.
 	holds map[string]pai.Quantity
+	why   string
 }
 
 func newBoard(c *Cluster) *board {
@@ -168,9 +169,12 @@ func (b *board) sumHolds() {
 		for worker, q := range e.holds {
 			h := sum[worker]
 			h.Quantity = h.Quantity.Plus(q)
-			h.By = append(h.By, doctor.Holder{Job: e.summary.ID, Code: e.summary.Finding.Code})
+			h.By = append(h.By, doctor.Holder{Job: e.summary.ID, Code: e.why, Quantity: q})
 			sum[worker] = h
 		}
+	}
+	for _, h := range sum {
+		slices.SortFunc(h.By, func(a, b doctor.Holder) int { return compareID(a.Job, b.Job) })
 	}
 	b.holds.Store(&sum)
 }
@@ -198,7 +202,7 @@ func (b *board) update(name string) bool {
 		s.Finding.HeldBy = nil // a list is for many people
 	}
 	e.passing = !j.State.Done() && (s.Finding == nil || s.Finding.Who == pai.FixedByWaiting || e.bound || j.State == pai.JobStopping)
-	if !j.State.Done() && s.Finding != nil && s.Finding.Who != pai.FixedByWaiting {
+	if e.why = stuck(findings); !j.State.Done() && e.why != "" {
 		e.holds = a.holds()
 	}
 	b.entries[name] = e
@@ -206,7 +210,7 @@ func (b *board) update(name string) bool {
 		b.sorted = nil
 		return len(e.holds) > 0
 	}
-	same := maps.Equal(old.holds, e.holds) && (len(e.holds) == 0 || old.summary.Finding.Code == s.Finding.Code)
+	same := maps.Equal(old.holds, e.holds) && (len(e.holds) == 0 || old.why == e.why)
 	if reflect.DeepEqual(old.summary, s) {
 		e.summary = old.summary // the same pointer says that it is the same
 	} else {
@@ -215,11 +219,22 @@ func (b *board) update(name string) bool {
 	return !same
 }
 
-// holds is what the attempt's tasks hold of workers.
+// stuck is the code of what keeps tasks that have a worker from going on, and does not pass by itself; "" when nothing does. That a job lacks workers
+// is no such thing: else two jobs that wait for each other would each keep the other one waiting after all else is mended.
+func stuck(findings []pai.Finding) string {
+	for _, f := range findings {
+		if f.Who != pai.FixedByWaiting && !doctor.LacksWorkers(f.Code) {
+			return f.Code
+		}
+	}
+	return ""
+}
+
+// holds is what those of the attempt's tasks hold of workers that have not started, or do not end. What runs ends with time.
 func (a attempt) holds() map[string]pai.Quantity {
 	out := map[string]pai.Quantity{}
 	for _, p := range a.pods {
-		if p.node != "" && !p.state.Done() {
+		if p.node != "" && !p.state.Done() && (p.state == pai.JobWaiting || !p.deleting.IsZero()) {
 			out[p.node] = out[p.node].Plus(p.requests)
 		}
 	}
@@ -292,9 +307,9 @@ func (b *board) list() []*pai.JobSummary {
 	return b.sorted
 }
 
-func compareIDs(a, b *pai.JobSummary) int {
-	return cmp.Or(cmp.Compare(a.ID.User, b.ID.User), cmp.Compare(a.ID.Name, b.ID.Name))
-}
+func compareIDs(a, b *pai.JobSummary) int { return compareID(a.ID, b.ID) }
+
+func compareID(a, b pai.JobID) int { return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Name, b.Name)) }
 
 // Jobs lists the jobs that a query selects. The guard decides whose.
 func (c *Cluster) Jobs(_ context.Context, q pai.JobQuery) (pai.JobPage, error) {

@@ -154,6 +154,19 @@ func (c *Cluster) failures(name pai.StorageName) map[string]doctor.Check {
 	return index.known[name]
 }
 
+// foundWell tells whether a worker that speaks has found a storage well, as it is declared now.
+func (c *Cluster) foundWell(name pai.StorageName) bool {
+	o, ok := c.orders.get(string(name))
+	if !ok {
+		return false
+	}
+	storage, version, now := unique.Make(string(name)), unique.Make(o.version), c.now()
+	return slices.ContainsFunc(c.reports.all(), func(r report) bool {
+		x := r.result(storage)
+		return !r.silent(now) && x != nil && x.ok && !x.unchecked && !r.overdue(x) && x.version == version
+	})
+}
+
 func (c *Cluster) indexFailures() map[pai.StorageName]map[string]doctor.Check {
 	out := map[pai.StorageName]map[string]doctor.Check{}
 	add := func(name pai.StorageName, node string, x doctor.Check) {

@@ -67,6 +67,7 @@ func Again(before *batchv1.Job, id pai.JobID, attempt int) *batchv1.Job {
 	notes := maps.Clone(before.Annotations)
 	delete(notes, StoppedAnnotation)
 	delete(notes, TagsAnnotation)
+	delete(notes, AsideAnnotation)
 	notes[AttemptAnnotation] = strconv.Itoa(attempt)
 	next := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
