@@ -1,12 +1,9 @@
 package auditlog
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,14 +23,28 @@ const (
 // Append adds entries to the main trail, for those who do something with a kubeconfig. It makes the namespace if there is none yet. It needs the right
 // to list, create and update ConfigMaps there.
 func Append(ctx context.Context, client kubernetes.Interface, namespace string, entries ...pai.AuditEntry) error {
-	var text bytes.Buffer
+	var text []byte
 	for _, e := range entries {
 		l, err := Line(e)
 		if err != nil {
 			return err
 		}
-		text.Write(l)
+		if len(text) > 0 && len(text)+len(l) > ChunkBytes {
+			if err := appendText(ctx, client, namespace, text); err != nil {
+				return err
+			}
+			text = nil
+		}
+		text = append(text, l...)
 	}
+	if len(text) == 0 {
+		return nil
+	}
+	return appendText(ctx, client, namespace, text)
+}
+
+// appendText adds lines to a ConfigMap that has room for them, the latest, or to a new one.
+func appendText(ctx context.Context, client kubernetes.Interface, namespace string, text []byte) error {
 	maps := client.CoreV1().ConfigMaps(namespace)
 	for range 10 { // somebody else may append at the same time
 		list, err := maps.List(ctx, metav1.ListOptions{LabelSelector: Label + "=" + Main + "," + writerLabel + "=" + kubeconfigWriter})
@@ -41,14 +52,18 @@ func Append(ctx context.Context, client kubernetes.Interface, namespace string, 
 			return err
 		}
 		newest := corev1.ConfigMap{}
-		if len(list.Items) > 0 {
-			newest = slices.MaxFunc(list.Items, func(a, b corev1.ConfigMap) int { return cmp.Compare(a.Name, b.Name) })
+		for _, m := range list.Items {
+			room := len(m.Data[Field]) > 0 && len(m.Data[Field])+len(text) <= ChunkBytes
+			// A full one of somebody whose clock is ahead would be the newest for long.
+			if m.Name > newest.Name && (room || m.Name < Name(time.Now())) {
+				newest = m
+			}
 		}
-		if written := len(newest.Data[Field]); written > 0 && written+text.Len() <= ChunkBytes {
-			newest.Data[Field] += text.String()
+		if written := len(newest.Data[Field]); written > 0 && written+len(text) <= ChunkBytes {
+			newest.Data[Field] += string(text)
 			_, err = maps.Update(ctx, &newest, metav1.UpdateOptions{})
 		} else {
-			err = create(ctx, client, namespace, text.String())
+			err = create(ctx, client, namespace, string(text))
 		}
 		if err == nil || !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return err

@@ -3,6 +3,7 @@ package kube
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -91,4 +92,27 @@ func TestHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	await.Until(t, "it passes with time when who holds it runs", func() bool { return code(waits) == "JOB-201" })
+}
+
+// TestStuck: what runs is no holder although another part of its job cannot go on; nor is a job that itself lacks workers.
+func TestStuck(t *testing.T) {
+	a := attempt{pods: []taskPod{
+		{node: "one", state: pai.JobRunning, requests: pai.Quantity{CPU: 1}},
+		{node: "one", state: pai.JobWaiting, requests: pai.Quantity{CPU: 2}},
+		{node: "one", state: pai.JobRunning, deleting: time.Now(), requests: pai.Quantity{CPU: 4}},
+		{node: "one", state: pai.JobFailed, requests: pai.Quantity{CPU: 8}},
+		{state: pai.JobWaiting, requests: pai.Quantity{CPU: 16}},
+	}}
+	if got := a.holds(); len(got) != 1 || got["one"].CPU != 6 {
+		t.Errorf("held: %v", got)
+	}
+	finding := func(code string, who pai.Fixer) pai.Finding { return pai.Finding{Code: code, Who: who} }
+	for want, findings := range map[string][]pai.Finding{
+		"":        {finding("JOB-203", pai.FixedByAdministrator), finding("JOB-210", pai.FixedByUser), finding("JOB-101", pai.FixedByWaiting)},
+		"STO-305": {finding("JOB-203", pai.FixedByAdministrator), finding("STO-305", pai.FixedByAdministrator)},
+	} {
+		if got := stuck(findings); got != want {
+			t.Errorf("%v: %q, want %q", findings, got, want)
+		}
+	}
 }

@@ -309,7 +309,9 @@ func (b *board) list() []*pai.JobSummary {
 
 func compareIDs(a, b *pai.JobSummary) int { return compareID(a.ID, b.ID) }
 
-func compareID(a, b pai.JobID) int { return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Name, b.Name)) }
+func compareID(a, b pai.JobID) int {
+	return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Name, b.Name))
+}
 
 // Jobs lists the jobs that a query selects. The guard decides whose.
 func (c *Cluster) Jobs(_ context.Context, q pai.JobQuery) (pai.JobPage, error) {
