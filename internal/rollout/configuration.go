@@ -281,19 +281,26 @@ func (s *Services) SetClusterID(ctx context.Context, id string) error {
 	return nil
 }
 
-// PushFirst pushes a configuration to a cluster that has none; ErrThere otherwise.
+// PushFirst pushes a configuration to a cluster that has none, and gives the cluster its id; ErrThere when it has one. ErrWrongCluster, before
+// anything is changed, when the cluster has another id.
 func (s *Services) PushFirst(ctx context.Context, id string, files map[string][]byte) error {
-	switch _, err := s.Pull(ctx); {
-	case err == nil:
-		if now, err := s.ClusterID(ctx); err != nil || now != "" {
-			return errors.Join(ErrThere, err)
-		}
-		return errors.Join(ErrThere, s.SetClusterID(ctx, id)) // a first push that was cut off
-	case !errors.Is(err, ErrNoConfiguration):
+	has, err := s.ClusterID(ctx)
+	if err != nil {
 		return err
 	}
-	if _, err := s.Push(ctx, files, "", false); err != nil {
+	now, err := s.Pull(ctx)
+	switch {
+	case err == nil && has == "" && maps.EqualFunc(now.Files, files, bytes.Equal): // a first push that was cut off
+	case err == nil:
+		return ErrThere
+	case !errors.Is(err, ErrNoConfiguration):
 		return err
+	case has != "" && has != id:
+		return fmt.Errorf("%w: its id is %s, not %s", ErrWrongCluster, has, id)
+	default:
+		if _, err := s.Push(ctx, files, "", false); err != nil {
+			return err
+		}
 	}
 	return s.SetClusterID(ctx, id)
 }

@@ -121,6 +121,43 @@ func TestPushAndPull(t *testing.T) {
 	}
 }
 
+// TestPushFirst: a first push that was cut off is finished; a configuration that is somebody's stays, and so does a cluster with another id.
+func TestPushFirst(t *testing.T) {
+	ctx := t.Context()
+	id := func(s *Services) string {
+		t.Helper()
+		got, err := s.ClusterID(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	cut, _ := services(t)
+	if _, err := cut.Push(ctx, files("a-password"), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := cut.PushFirst(ctx, "local", files("a-password")); err != nil || id(cut) != "local" {
+		t.Errorf("the rest of a first push: %v, id %q", err, id(cut))
+	}
+	theirs, _ := services(t)
+	if _, err := theirs.Push(ctx, files("theirs"), "", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.PushFirst(ctx, "local", files("a-password")); !errors.Is(err, ErrThere) || id(theirs) != "" {
+		t.Errorf("somebody's configuration without an id: %v, id %q", err, id(theirs))
+	}
+	other, _ := services(t)
+	if err := other.SetClusterID(ctx, "prod"); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.PushFirst(ctx, "local", files("a-password")); !errors.Is(err, ErrWrongCluster) {
+		t.Errorf("another cluster: %v", err)
+	}
+	if _, err := other.Pull(ctx); !errors.Is(err, ErrNoConfiguration) {
+		t.Errorf("a refused push changed something: %v", err)
+	}
+}
+
 // TestChangedOutside: what somebody changes with kubectl, which leaves the mark of the last push, is not dropped by a push.
 func TestChangedOutside(t *testing.T) {
 	s, configMap := services(t)
