@@ -35,6 +35,8 @@ var auditWords = map[string]words{
 	"configuration lines":                  {"+ITEM", "-ITEM"},
 	"configuration revision":               {},
 	"configuration unified":                {},
+	"configuration files":                  {came: "wrote ITEM"},
+	"configuration unknown":                {came: "ITEM"},
 	"service command":                      {"ITEM", "ITEM"},
 	"service failed":                       {came: "failed: ITEM"},
 	"node command":                         {},

@@ -123,7 +123,8 @@ func (o *configOptions) push(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	now, err := services.Pull(ctx)
-	if err != nil && !errors.Is(err, rollout.ErrNoConfiguration) && !o.force {
+	unknown, err := o.readable(cmd, err)
+	if err != nil {
 		return err
 	}
 	var behind []string // files that are not pushed, and are not as the cluster has them
@@ -146,8 +147,14 @@ func (o *configOptions) push(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	names, removed := rollout.Names(files), rollout.Removed(now.Files, files)
+	if unknown {
+		removed = nil
+	}
 	return printResult(o.streams, cmd, map[string]any{"files": names, "removed": removed, "revision": revision}, func() error {
 		fmt.Fprintf(o.streams.Out, "pushed %s\n", strings.Join(names, ", "))
+		if unknown {
+			fmt.Fprintln(o.streams.Err, "warning: what the cluster had before could not be read: what was removed is not known")
+		}
 		if len(removed) > 0 {
 			fmt.Fprintf(o.streams.Out, "removed %s\n", strings.Join(removed, ", "))
 		}
@@ -156,6 +163,23 @@ func (o *configOptions) push(ctx context.Context, cmd *cobra.Command) error {
 		}
 		return nil
 	})
+}
+
+// readable judges the error of reading the cluster's configuration before a push. Unknown tells that the push goes over what cannot be read, which takes
+// all files and --force: those that "-m service" leaves alone would be dropped.
+func (o *configOptions) readable(cmd *cobra.Command, err error) (unknown bool, fault error) {
+	switch {
+	case err == nil, errors.Is(err, rollout.ErrNoConfiguration):
+		return false, nil
+	case !o.force:
+		return false, err
+	case o.mode == "service":
+		flags := targetFlags(cmd, "kubeconfig", "cluster-id")
+		words := append([]string{"paictl config push -p", word(o.directory), "-m all --force"}, flags...)
+		return false, hintedError{fmt.Errorf("the files that -m service leaves as they are in the cluster cannot be read: %w", err),
+			[]string{"drop what is there for all files of the directory with: " + strings.Join(words, " ")}}
+	}
+	return true, nil
 }
 
 // onlyService is what a push of the services' files makes of the cluster's configuration: the rest stays as it is in the cluster. Behind are the other

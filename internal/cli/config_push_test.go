@@ -1,11 +1,45 @@
 package cli
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pai-storage/pai-storage/internal/rollout"
 )
+
+// TestPushOverWhatCannotBeRead: only a push of all files goes over a configuration that cannot be read, and only with force.
+func TestPushOverWhatCannotBeRead(t *testing.T) {
+	lost := errors.New("the Secret lacks passwords")
+	for _, c := range []struct {
+		mode    string
+		force   bool
+		err     error
+		unknown bool
+		fault   string
+		hint    string
+	}{
+		{"all", false, nil, false, "", ""},
+		{"service", true, rollout.ErrNoConfiguration, false, "", ""},
+		{"all", false, lost, false, lost.Error(), ""},
+		{"all", true, lost, true, "", ""},
+		{"service", false, lost, false, lost.Error(), ""},
+		{"service", true, lost, false, "cannot be read: " + lost.Error(), "hint: drop what is there for all files of the directory with: paictl config push -p 'my dir' -m all --force"},
+	} {
+		o, cmd := &configOptions{mode: c.mode, force: c.force, directory: "my dir"}, &cobra.Command{}
+		unknown, err := o.readable(cmd, c.err)
+		switch {
+		case unknown != c.unknown, (err != nil) != (c.fault != ""):
+			t.Errorf("%s, %t, %v: %t, %v", c.mode, c.force, c.err, unknown, err)
+		case err != nil && (!strings.Contains(err.Error(), c.fault) || hintFor(cmd, err) != c.hint):
+			t.Errorf("%s, %t: %v, %q", c.mode, c.force, err, hintFor(cmd, err))
+		}
+	}
+}
 
 // TestOnlyService: "-m service" pushes the services' files and leaves the rest as the cluster has it; what it leaves is remembered, and a later push of
 // everything does not drop it.

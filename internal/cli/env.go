@@ -60,7 +60,7 @@ for the shell that reads them.`,
 			}
 			return printResult(s, cmd, env, func() error {
 				_, err := fmt.Fprintf(s.Out, "export PATH=%s:\"$PATH\"\nexport KUBECONFIG=%s\nexport PAI_SERVER=%s\n",
-					shellWord(strings.Join(env.Path, ":")), shellWord(env.Kubeconfig), shellWord(env.Server))
+					word(strings.Join(env.Path, ":")), word(env.Kubeconfig), word(env.Server))
 				return err
 			})
 		},
@@ -68,9 +68,6 @@ for the shell that reads them.`,
 	cluster.add(cmd)
 	return cmd
 }
-
-// shellWord is a text as one word of a POSIX shell.
-func shellWord(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func newKubectl() *cobra.Command {
 	var cluster clusterFlags

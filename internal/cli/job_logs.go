@@ -69,7 +69,7 @@ func runJobLogs(ctx context.Context, o *jobLogsOptions, cmd *cobra.Command, arg 
 	}
 	o.request.Job = id
 	o.streams.lines = o.request.Follow
-	watch := newJobWatch(o.streams, c, "paictl job logs %s --follow"+o.taskFlags())
+	watch := newJobWatch(o.streams, c, func(id pai.JobID) string { return again(cmd, o.words(id)...) })
 	log, err := o.open(ctx, watch)
 	if err == nil {
 		defer log.Close()
@@ -85,15 +85,16 @@ func runJobLogs(ctx context.Context, o *jobLogsOptions, cmd *cobra.Command, arg 
 	return err
 }
 
-// taskFlags are the flags that say which task it is.
-func (o *jobLogsOptions) taskFlags() (flags string) {
+// words are the command that follows the log of that task.
+func (o *jobLogsOptions) words(id pai.JobID) []string {
+	words := []string{"job", "logs", word(id.String()), "--follow"}
 	if o.request.Role != "" {
-		flags += " --task-role " + o.request.Role
+		words = append(words, "--task-role", word(o.request.Role))
 	}
 	if o.request.Task != 0 {
-		flags += " --task-index " + strconv.Itoa(o.request.Task)
+		words = append(words, "--task-index", strconv.Itoa(o.request.Task))
 	}
-	return flags
+	return words
 }
 
 // open opens the log. While the task has not started, how the job is and why it waits stands on standard error.

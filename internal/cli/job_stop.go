@@ -55,7 +55,7 @@ func runJobStop(ctx context.Context, o *jobStopOptions, cmd *cobra.Command, args
 	var faults []error
 	result.Stopping, faults = eachJob(ctx, ids, c.StopJob)
 	if o.wait {
-		if result.States, err = o.waitFor(ctx, c, result.Stopping); err != nil {
+		if result.States, err = o.waitFor(ctx, cmd, c, result.Stopping); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -65,14 +65,14 @@ func runJobStop(ctx context.Context, o *jobStopOptions, cmd *cobra.Command, args
 	return errors.Join(faults...)
 }
 
-func (o *jobStopOptions) waitFor(ctx context.Context, c *client.Client, names []string) (map[string]pai.JobState, error) {
+func (o *jobStopOptions) waitFor(ctx context.Context, cmd *cobra.Command, c *client.Client, names []string) (map[string]pai.JobState, error) {
 	states := map[string]pai.JobState{}
 	for _, name := range names {
 		id, err := pai.ParseJobID(name)
 		if err != nil {
 			return states, err
 		}
-		job, err := newJobWatch(o.streams, c, "paictl job wait %s --for stopped").until(ctx, id, pai.JobState.Done)
+		job, err := newJobWatch(o.streams, c, jobGoal{word: "stopped"}.again(cmd)).until(ctx, id, pai.JobState.Done)
 		if err != nil {
 			return states, err
 		}

@@ -95,7 +95,7 @@ func (o *jobSubmitOptions) waitFor(
 	ctx, cancel := o.limit.within(ctx)
 	defer cancel()
 	goal := jobGoals[0]
-	job, err := newJobWatch(o.streams, c, goal.again()).until(ctx, id, goal.enough)
+	job, err := newJobWatch(o.streams, c, goal.again(cmd)).until(ctx, id, goal.enough)
 	if job.Name != "" {
 		result.Job = &job
 	}

@@ -82,12 +82,15 @@ func (g jobGoal) endOf(id pai.JobID, job client.Job) error {
 	return fault
 }
 
-// again is the command that goes on waiting, with %s for the job.
-func (g jobGoal) again() string {
-	if g.word == "done" {
-		return "paictl job wait %s"
+// again makes the command that goes on waiting.
+func (g jobGoal) again(cmd *cobra.Command) func(pai.JobID) string {
+	return func(id pai.JobID) string {
+		words := []string{"job", "wait", word(id.String())}
+		if g.word != "done" {
+			words = append(words, "--for", g.word)
+		}
+		return again(cmd, words...)
 	}
-	return "paictl job wait %s --for " + g.word
 }
 
 type jobWaitOptions struct {
@@ -134,7 +137,7 @@ func runJobWait(ctx context.Context, o *jobWaitOptions, cmd *cobra.Command, arg 
 	if err != nil {
 		return err
 	}
-	job, err := newJobWatch(o.streams, c, goal.again()).until(ctx, id, goal.enough)
+	job, err := newJobWatch(o.streams, c, goal.again(cmd)).until(ctx, id, goal.enough)
 	if job.Name != "" { // the server has answered
 		if err := printResult(o.streams, cmd, job, noTable); err != nil {
 			return err

@@ -44,10 +44,10 @@ type jobWatch struct {
 	client *client.Client
 	live   *term.Live
 	pause  func(context.Context, time.Duration) error
-	again  string // the command that goes on with it, with %s for the job
+	again  func(pai.JobID) string // the command that goes on with it
 }
 
-func newJobWatch(s *Streams, c *client.Client, again string) *jobWatch {
+func newJobWatch(s *Streams, c *client.Client, again func(pai.JobID) string) *jobWatch {
 	return &jobWatch{client: c, live: term.NewLive(s.Err), pause: sleep, again: again}
 }
 
@@ -123,7 +123,7 @@ func (w *jobWatch) ended(id pai.JobID, job client.Job, cause error) stillGoing {
 	if line := whyOf(job); line != "" {
 		state += " (" + line + ")"
 	}
-	return stillGoing{id: id, state: state, what: "waiting for it", again: fmt.Sprintf(w.again, id), cause: cause}
+	return stillGoing{id: id, state: state, what: "waiting for it", again: w.again(id), cause: cause}
 }
 
 // whyOf says why a job waits or failed: what was found, else what Kubernetes says.

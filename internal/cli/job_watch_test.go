@@ -35,7 +35,7 @@ func watched(t *testing.T, answers ...string) (*jobWatch, *strings.Builder, *[]t
 	}
 	var said strings.Builder
 	pauses := &[]time.Duration{}
-	watch := newJobWatch(&Streams{Err: &said}, c, "paictl job wait %s")
+	watch := newJobWatch(&Streams{Err: &said}, c, func(id pai.JobID) string { return "paictl job wait " + id.String() })
 	watch.pause = func(ctx context.Context, d time.Duration) error { *pauses = append(*pauses, d); return ctx.Err() }
 	return watch, &said, pauses
 }

@@ -140,7 +140,8 @@ func withError(result any, cmd *cobra.Command, err error, status int) map[string
 	if errors.As(err, &faults) {
 		out["faults"] = faults.List
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 {
+	_, one := err.(documentError) // which is a refusal and its places
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && !one && len(joined.Unwrap()) > 1 {
 		var each []map[string]any
 		for _, err := range joined.Unwrap() {
 			each = append(each, map[string]any{"code": codeOfAPI(err), "message": err.Error()})

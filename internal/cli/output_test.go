@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	pai "github.com/pai-storage/pai-storage"
+	"github.com/pai-storage/pai-storage/internal/yamltext"
 )
 
 // milliseconds are how the API writes times.
@@ -69,6 +72,7 @@ func TestEveryCommandPrintsOneDocument(t *testing.T) {
 
 func TestEnd(t *testing.T) {
 	done := map[string]any{"stopping": []string{"alice~x"}}
+	refused := documentError{&yamltext.Faults{List: []yamltext.Fault{{File: "job.yaml", Line: 1, Column: 2, Text: "no"}}}, pai.Errorf(pai.InvalidParametersError, "bad")}
 	both := errors.Join(errors.New("one"), errors.New("two"))
 	for name, c := range map[string]struct {
 		format string
@@ -78,12 +82,14 @@ func TestEnd(t *testing.T) {
 		status int
 		out    string
 	}{
-		"well":                  {"json", done, false, nil, 0, "{\n  \"stopping\": [\n    \"alice~x\"\n  ]\n}\n"},
-		"nothing":               {"json", nil, false, nil, 0, ""},
-		"said by the result":    {"yaml", done, false, errSilent, 1, "stopping:\n- alice~x\n"},
-		"failed":                {"yaml", nil, false, usageError{errors.New("no")}, 2, "code: \"\"\nexitStatus: 2\nmessage: \"no\"\n"},
-		"partly":                {"yaml", done, false, errors.New("no"), 1, "code: \"\"\nexitStatus: 1\nmessage: \"no\"\nstopping:\n- alice~x\n"},
-		"several":               {"yaml", nil, false, both, 1, "code: \"\"\nerrors:\n- code: \"\"\n  message: one\n- code: \"\"\n  message: two\nexitStatus: 1\nmessage: |-\n  one\n  two\n"},
+		"well":               {"json", done, false, nil, 0, "{\n  \"stopping\": [\n    \"alice~x\"\n  ]\n}\n"},
+		"nothing":            {"json", nil, false, nil, 0, ""},
+		"said by the result": {"yaml", done, false, errSilent, 1, "stopping:\n- alice~x\n"},
+		"failed":             {"yaml", nil, false, usageError{errors.New("no")}, 2, "code: \"\"\nexitStatus: 2\nmessage: \"no\"\n"},
+		"partly":             {"yaml", done, false, errors.New("no"), 1, "code: \"\"\nexitStatus: 1\nmessage: \"no\"\nstopping:\n- alice~x\n"},
+		"several":            {"yaml", nil, false, both, 1, "code: \"\"\nerrors:\n- code: \"\"\n  message: one\n- code: \"\"\n  message: two\nexitStatus: 1\nmessage: |-\n  one\n  two\n"},
+		"a refused document": {"yaml", nil, false, refused, 1, "code: InvalidParametersError\nexitStatus: 1\nfaults:\n- column: 2\n  file: job.yaml\n  line: 1\n  message: \"no\"\n" +
+			"message: 'job.yaml:1:2: no'\n"},
 		"the last of the lines": {"json", nil, true, errors.New("no"), 1, "{\"code\":\"\",\"exitStatus\":1,\"message\":\"no\"}\n"},
 		"lines":                 {"json", nil, true, nil, 0, ""},
 		"for people":            {"table", nil, false, errors.New("no"), 1, ""},

@@ -24,6 +24,10 @@ import (
 // TestMain lets the scripts run paictl as a program of its own. Without the race detector: it starts hundreds of times, and a start with it costs
 // half a second. What runs at the same time in it is tested in this program.
 func TestMain(m *testing.M) {
+	if os.Getenv(signalHelper) != "" {
+		waitForSignals()
+		return
+	}
 	dir, err := os.MkdirTemp("", "paictl-")
 	if err != nil {
 		panic(err)

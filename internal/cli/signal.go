@@ -20,7 +20,7 @@ func (e signalError) Error() string {
 	return "ended by signal: " + syscall.Signal(e).String()
 }
 
-// untilSignal is a context that SIGINT and SIGTERM end, with a [signalError] as its cause.
+// untilSignal is a context that SIGINT and SIGTERM end, with a [signalError] as its cause. A second one ends the process.
 func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
@@ -28,6 +28,7 @@ func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	go func() {
 		select {
 		case got := <-signals:
+			signal.Stop(signals)
 			cancel(signalError(got.(syscall.Signal)))
 		case <-ctx.Done():
 		}

@@ -54,14 +54,14 @@ func runStatus(ctx context.Context, o *statusOptions, cmd *cobra.Command) error 
 func shellLine(status localcluster.Status) string {
 	program := "paictl"
 	if self, err := os.Executable(); err == nil {
-		program = self
+		program = word(self)
 	}
 	flags := ""
 	if status.Name != localcluster.DefaultName {
-		flags = " --name " + status.Name
+		flags = " --name " + word(status.Name)
 	}
 	if cfg, err := (&clusterFlags{name: status.Name}).config(); err != nil || cfg.StateDir != status.StateDir {
-		flags += " --state-dir " + shellWord(status.StateDir)
+		flags += " --state-dir " + word(status.StateDir)
 	}
 	return fmt.Sprintf(`eval "$(%s env%s)"`, program, flags)
 }

@@ -161,6 +161,9 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
+	if cfg, err := parse(goodLayout, "storage-manager:\n  smbpwd: x\n  &b smbuser: other\n  ? !!str localpath\n  : /srv\n"); err != nil || cfg.StorageManager.SMBUser != "other" || cfg.StorageManager.LocalPath != "/srv" {
+		t.Errorf("keys with something before them: %+v, %v", cfg.StorageManager, err)
+	}
 	if cfg, err := parse(goodLayout, "x: &name shared\nstorage-manager:\n  smbpwd: x\n  smbuser: *name\n"); err != nil || cfg.StorageManager.SMBUser != "shared" {
 		t.Errorf("a reference: %+v, %v", cfg.StorageManager, err)
 	}
@@ -352,6 +355,7 @@ func TestSplitComments(t *testing.T) {
 	for _, text := range []string{
 		"a: 1\nsmbuser: smbuser # old smbpwd: hidden\n", "# db: {user: a, password: hidden}\na: 1\n", "# DB password: hidden\na: 1\n", "a: 1\n# smbpwd:\n#   hidden\n# b: 2\n",
 		"a: 1\n#  private-key: |\n#    hidden\n#    hidden\r\n", "password: #hidden\na: 1\n", "storage-manager:\n  smbpdw: hidden\n  SmbPwdd: hidden\n", "a: 1\n#  domainpw: hidden\n",
+		"a: 1\n# private-key: |\n#   Proc-Type: 4,ENCRYPTED\n#\n#   hidden\n\n  # \r\n#   hidden\n# b: 2\n",
 	} {
 		public, secrets, err := clusterconfig.Split("x.yaml", []byte(text))
 		if err != nil || strings.Contains(string(public), "hidden") {
@@ -373,6 +377,7 @@ func TestFaultsQuoteNoPassword(t *testing.T) {
 	for _, section := range []string{
 		"storage-manager:\n  smbpdw: hidden\n", "storage-manager:\n  domainpw: hidden\n  smbpwd: x\n", "storage-manager:\n  smbpwd: \"abc\n  hidden: x\n",
 		"rest-server:\n  privatekey: |\n    BEGIN\n\thidden\n", "storage-manager:\n  smbpwd: |\n    hidden\n   hidden\n",
+		"rest-server:\n  privatekey: |\n    DEK-Info: AES\n   MIIEhidden\n",
 	} {
 		_, err := clusterconfig.Parse(map[string][]byte{"layout.yaml": []byte(goodLayout), "services-configuration.yaml": []byte(section)})
 		if err == nil || strings.Contains(err.Error(), "hidden") {

@@ -73,7 +73,8 @@ func parse(name string, text []byte, faults *Faults) *document {
 		}
 	})
 	for again, first := range yamltext.Repeated(file.Bodies[0]) {
-		d.at(again).fault("%s is there twice: first in line %d", again.Key.GetToken().Value, d.at(first).line)
+		key, _ := yamltext.KeyText(again.Key)
+		d.at(again).fault("%s is there twice: first in line %d", key, d.at(first).line)
 	}
 	d.root = value{place: d.at(file.Bodies[0]), node: file.Bodies[0]}
 	if !d.root.isMapping() {
@@ -124,13 +125,15 @@ func (d *document) hides(line int) bool {
 	if hidesSecret(d.lines[line]) {
 		return true
 	}
-	for i := line - 1; i >= 0; i-- {
+	pairs := maxFile // how deep the pairs above are, the least of them: one that is deeper than the key may be a part of its value
+	for i := line - 1; i >= 0 && pairs > 0; i-- {
 		if hidesSecret(d.lines[i]) {
 			// Only a line that is no deeper than the key, and looks like another key, is surely none of its value.
-			return indent(d.lines[line]) > indent(d.lines[i]) || !anyKey.MatchString(d.lines[line])
+			deeper := indent(d.lines[line]) > indent(d.lines[i])
+			return pairs > indent(d.lines[i]) && (deeper || !anyKey.MatchString(d.lines[line]))
 		}
 		if m := anyPair.FindStringSubmatch(d.lines[i]); m != nil && !strings.ContainsAny(m[3][:1], "|>\"'") {
-			return false
+			pairs = min(pairs, indent(d.lines[i]))
 		}
 	}
 	return false
@@ -206,11 +209,11 @@ func (v value) each(visit func(key string, v value)) {
 	}
 	seen := map[string]bool{}
 	for _, pair := range v.pairs() {
-		if pair.Key == nil || pair.Key.GetToken() == nil {
+		key, ok := yamltext.KeyText(pair.Key)
+		if !ok {
 			v.fault("expected a key")
 			continue
 		}
-		key := pair.Key.GetToken().Value
 		item := value{place: v.doc.at(pair.Key), node: pair.Value, key: key}
 		if seen[key] {
 			continue // which is a fault already
@@ -223,7 +226,7 @@ func (v value) each(visit func(key string, v value)) {
 // find returns the value of a key.
 func (v value) find(key string) (found value, ok bool) {
 	for _, pair := range v.pairs() {
-		if pair.Key != nil && pair.Key.GetToken() != nil && pair.Key.GetToken().Value == key {
+		if text, ok := yamltext.KeyText(pair.Key); ok && text == key {
 			return value{place: v.doc.at(pair.Key), node: pair.Value, key: key}, true
 		}
 	}

@@ -25,6 +25,9 @@ var (
 
 	commentLine = regexp.MustCompile(`^(\s*#\s*)(\S.*?)(\r?)$`)
 
+	// emptyComment is a line with nothing in it. It ends nothing.
+	emptyComment = regexp.MustCompile(`^\s*#?\s*$`)
+
 	// anyPair is a key with a value on its line.
 	anyPair = regexp.MustCompile(`^(\s*(?:#\s*)*(?:-\s+)?["']?([A-Za-z0-9_.-]+)["']?\s*:[ \t]+)(\S.*?)(\r?)$`)
 
@@ -93,6 +96,9 @@ func Split(name string, text []byte) (public []byte, secrets []string, err error
 	below := -1 // comments that are indented deeper than this belong to a password
 	for i, line := range lines {
 		if below >= 0 {
+			if emptyComment.MatchString(line) {
+				continue
+			}
 			if m := commentLine.FindStringSubmatch(line); m != nil && len(m[1]) > below {
 				take(i, m[1], m[2], m[3])
 				continue
@@ -140,10 +146,14 @@ func remaining(name string, public []byte, faults *Faults) {
 	}
 	yamltext.Visit(d.root.node, func(n ast.Node) {
 		pair, ok := n.(*ast.MappingValueNode)
-		if !ok || !keyOfSecret.MatchString(keyText(pair.Key)) {
+		if !ok {
 			return
 		}
-		v := value{place: d.at(pair.Key), node: pair.Value, key: keyText(pair.Key)}
+		key, _ := yamltext.KeyText(pair.Key)
+		if !keyOfSecret.MatchString(key) {
+			return
+		}
+		v := value{place: d.at(pair.Key), node: pair.Value, key: key}
 		for _, below := range valuesBelow(pair.Value) {
 			if tellsText(below) && !v.faulty() {
 				v.fault("%s is a password: write it on one line of its own, after its key", v.key)
@@ -183,24 +193,6 @@ func valuesBelow(n ast.Node) []ast.Node {
 		list = []ast.Node{n}
 	}
 	return list
-}
-
-// keyText is a key without what YAML allows before it.
-func keyText(key ast.Node) string {
-	for range 4 {
-		switch x := key.(type) {
-		case *ast.MappingKeyNode:
-			key = x.Value
-		case *ast.AnchorNode:
-			key = x.Value
-		case *ast.TagNode:
-			key = x.Value
-		}
-	}
-	if key == nil || key.GetToken() == nil {
-		return ""
-	}
-	return key.GetToken().Value
 }
 
 // tellsText tells whether a node is a text or a number that is no placeholder, or stands for one.

@@ -50,6 +50,8 @@ func TestCheck(t *testing.T) {
 		"carriage-returns":   strings.ReplaceAll(with(t, "type: job\n", "type: jub\n"), "\n", "\r\n"),
 		"secrets":            with(t, "type: job\n", "type: jub\nsecrets: {a: hidden-secret, a: hidden-secret}\n") + "colour:\n  passwd: hidden-secret\n",
 		"secrets-nearly":     with(t, "type: job\n", "type: job\nsecret:\n  a: hidden-secret\n  b: [hidden-secret]\n"),
+		"registry-nearly":    strings.NewReplacer("prerequisites:", "prerequisite:", "    type: dockerimage\n", "    type: dockerimage\n    auth:\n      username: a\n      pw: hidden-secret\n").Replace(good),
+		"missing-twice":      with(t, "taskRoles:\n", "  - type: dockerimage\ntaskRoles:\n"),
 		"registry": with(t, "    type: dockerimage\n", "    type: dockerimage\n    auth:\n      username: a:b\n      passwrod: hidden-secret\n") +
 			"secrets:\n  a:\n    - |\n      hidden-secret\n",
 	} {

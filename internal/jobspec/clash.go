@@ -31,10 +31,11 @@ func (m *mounts) add(r *reader, list, at string, n ast.Node, w pai.WantedStorage
 	if w.MountPath == "" {
 		w.MountPath = pai.DefaultMountPath(w.Name)
 	}
+	if w.Name == "" || pai.CheckMountPath(w.MountPath) != "" {
+		return // which is a fault already
+	}
 	first := m.named[list+" "+string(w.Name)]
 	switch other, clash := m.clash(path.Clean(w.MountPath)); {
-	case w.Name == "" || pai.CheckMountPath(w.MountPath) != "":
-		return // which is a fault already
 	case first != nil:
 		r.fault(n, at, "storage %s is mounted twice, first at %s", w.Name, yamltext.PositionOf(first))
 	case clash && other.Name != w.Name:

@@ -70,6 +70,10 @@ func (r *reader) deployments(path string, n ast.Node, d *document) {
 }
 
 func (r *reader) deployedRoles(path string, n ast.Node) []deployedRole {
+	if len(r.pairs(n)) > maxRoles {
+		r.fault(n, path, "expected at most %d task roles", maxRoles)
+		return nil
+	}
 	var found []deployedRole
 	r.each(path, n, func(name string, at, value ast.Node) {
 		p := join(path, name)
@@ -100,6 +104,7 @@ func (r *reader) allCommands(d *document) {
 		for _, role := range dep.roles {
 			s, known := scopes[role.name]
 			switch {
+			case !known && d.unread:
 			case !known:
 				r.fault(role.at, role.path, "no task role has this name%s", didYouMean(role.name, slices.Sorted(maps.Keys(scopes))))
 			case this:
@@ -141,7 +146,7 @@ func (r *reader) renderAll(commands []command, s scope, left *int) (texts []stri
 			return texts, secret // said once
 		}
 		made := r.render(c, s, *left)
-		if *left -= len(made.text); *left < 0 {
+		if *left -= max(len(made.text), len(c.text)); *left < 0 {
 			r.fault(c.at, c.path, "the commands of this document are larger than %d KiB with their templates replaced", maxCommandBytes>>10)
 		}
 		if strings.ContainsRune(made.text, 0) {

@@ -14,7 +14,10 @@ import (
 // Bounds of the numbers in a document.
 const (
 	maxRoles     = 64
-	maxInstances = 10000 // of one role, and of all together
+	maxListed    = 256    // prerequisites, plugins, and storages of one list
+	maxSteps     = 100000 // keys and items that are read in all, aliases followed
+	maxWarnings  = 16     // about keys that may be meant as others
+	maxInstances = 10000  // of one role, and of all together
 	maxRetries   = 10000
 	maxCPU       = 4096
 	maxMemoryMB  = 64 << 20
@@ -29,6 +32,7 @@ type document struct {
 	prerequisites map[prerequisiteKey]*prerequisite
 	auths         []*auth // in the order of the document
 	roles         []role  // what the task roles say that other parts must complete
+	unread        bool    // there are too many task roles, and none was read
 	deployments   []deployment
 	deployment    reference
 	plugin        *pai.StorageRequest // of the plugin that mounts storages; nil without it
@@ -59,7 +63,7 @@ func (r *reader) job(root ast.Node) pai.JobSpec {
 		"secrets":         func(p string, n ast.Node) { d.secrets = r.readSecrets(p, n) },
 		"jobRetryCount":   func(p string, n ast.Node) { d.spec.Retries = r.jobRetries(p, n) },
 		"prerequisites": func(p string, n ast.Node) {
-			r.list(p, n, func(p string, n ast.Node) { r.prerequisite(p, n, d) })
+			r.shortList(p, n, maxListed, func(p string, n ast.Node) { r.prerequisite(p, n, d) })
 		},
 		"taskRoles":   func(p string, n ast.Node) { r.taskRoles(p, n, d) },
 		"deployments": func(p string, n ast.Node) { r.deployments(p, n, d) },
@@ -70,6 +74,7 @@ func (r *reader) job(root ast.Node) pai.JobSpec {
 	r.images(d)
 	r.registries(d)
 	r.allCommands(d)
+	d.spec.Warnings = append(d.spec.Warnings, r.warnings...)
 	return d.spec
 }
 
@@ -104,6 +109,10 @@ func (r *reader) jobRetries(path string, n ast.Node) int {
 var roleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 
 func (r *reader) taskRoles(path string, n ast.Node, d *document) {
+	if d.unread = len(r.pairs(n)) > maxRoles; d.unread {
+		r.fault(n, path, "expected 1 to %d task roles", maxRoles)
+		return
+	}
 	r.each(path, n, func(name string, at, value ast.Node) {
 		p := join(path, name)
 		if !roleName.MatchString(name) {
@@ -114,7 +123,7 @@ func (r *reader) taskRoles(path string, n ast.Node, d *document) {
 		}
 		d.spec.TaskRoles = append(d.spec.TaskRoles, r.taskRole(p, name, value, d))
 	})
-	if len(d.spec.TaskRoles) == 0 || len(d.spec.TaskRoles) > maxRoles {
+	if len(d.spec.TaskRoles) == 0 {
 		r.fault(n, path, "expected 1 to %d task roles", maxRoles)
 	}
 	tasks := 0
@@ -244,7 +253,7 @@ func (r *reader) storages(path string, n ast.Node, to *pai.StorageRequest) {
 		r.fault(n, path, "expected a list: - name: %.60s", name)
 		return
 	}
-	r.list(path, n, func(p string, n ast.Node) {
+	r.shortList(path, n, maxListed, func(p string, n ast.Node) {
 		w, at := pai.WantedStorage{}, n
 		if name, ok := r.scalar(n); ok {
 			r.fault(n, p, "expected a mapping: - name: %.60s", name)
@@ -268,7 +277,7 @@ const storagePlugin = "teamwise_storage"
 
 // plugins reads the storages that the original's plugin would mount, and names the plugins that nobody runs here.
 func (r *reader) plugins(path string, n ast.Node, d *document) {
-	r.list(path, n, func(p string, n ast.Node) {
+	r.shortList(path, n, maxListed, func(p string, n ast.Node) {
 		var name string
 		wanted := &pai.StorageRequest{Defaults: true}
 		r.some(p, n, map[string]field{
@@ -286,7 +295,7 @@ func (r *reader) plugins(path string, n ast.Node, d *document) {
 				if isNull(r.resolve(n)) {
 					return
 				}
-				r.list(p, n, func(p string, n ast.Node) {
+				r.shortList(p, n, maxListed, func(p string, n ast.Node) {
 					var w pai.WantedStorage
 					r.storageName(p, n, &w.Name)
 					r.mounts.add(r, path, p, n, w)

@@ -3,7 +3,9 @@
 // Use it where a job comes in. Its rules:
 //
 //   - All faults are reported at once, each with line and column, in the order of the document.
-//   - Unknown keys are faults, except where the protocol leaves the choice to clients: in `extras` and `parameters`.
+//   - Unknown keys are faults, except where the protocol leaves the choice to clients: in `extras` and `parameters`. In `extras`, a key that is one
+//     of ours but for its case or one letter is a fault as well, and one that is less like it is a warning.
+//   - What is read is bounded, aliases followed: a small document takes no long time, whatever is in it.
 //   - What the protocol knows and this server cannot do is refused by name. Nothing that a document asks for is silently ignored when
 //     ignoring it would change what the job does.
 //   - Templates (<% $parameters.NAME %>) are replaced once, in commands: what a value holds is put in as it is.
@@ -149,11 +151,19 @@ type reader struct {
 	repeated map[*ast.MappingValueNode]*ast.MappingValueNode // pairs whose key stands there before
 	refused  map[ast.Node]bool                               // aliases that must not be followed
 	commands int                                             // how many were read
+	steps    int                                             // keys and items that were read
+	warnings []string                                        // about keys that may be meant as others
 	mounts   mounts
 	named    []reference // storages and the virtual cluster
 	unsure   bool        // which secrets there are
 	faults   []fault
-	told     map[fault]bool // without their paths
+	told     map[told]bool
+}
+
+// told is a fault without its path, but for the end: several keys may be missing at one place, and an alias leads to the same by many paths.
+type told struct {
+	fault
+	key string
 }
 
 // fault is what is wrong at one place.
@@ -171,7 +181,7 @@ func (f fault) String() string {
 
 // newReader finds the anchors of a document and the secrets in it, and refuses aliases that mix secrets with the rest.
 func newReader(root ast.Node) *reader {
-	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}, told: map[fault]bool{}, repeated: yamltext.Repeated(root)}
+	r := &reader{anchors: map[string]*ast.AnchorNode{}, refused: map[ast.Node]bool{}, told: map[told]bool{}, repeated: yamltext.Repeated(root)}
 	yamltext.Visit(root, func(n ast.Node) {
 		a, ok := n.(*ast.AnchorNode)
 		if !ok || a.Name == nil || a.Name.GetToken() == nil {
@@ -211,11 +221,15 @@ func (r *reader) fault(n ast.Node, path, format string, args ...any) {
 	if r.refused[n] {
 		return // the fault is the alias itself
 	}
+	if r.steps > maxSteps {
+		return // what was not read is not missing
+	}
 	f := fault{yamltext.PositionOf(n), fmt.Sprintf(format, args...)}
-	if r.told[f] && f.at.Line > 0 {
+	item, _, _ := strings.Cut(path[strings.LastIndexByte(path, '.')+1:], "[") // of a list, any item
+	if r.told[told{f, item}] && f.at.Line > 0 {
 		return // an alias leads here once more
 	}
-	r.told[f] = true
+	r.told[told{f, item}] = true
 	if path != "" {
 		f.text = path + ": " + f.text
 	}

@@ -1,6 +1,8 @@
 package jobspec_test
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -275,6 +277,54 @@ func TestRefused(t *testing.T) {
 				t.Errorf("got %q, want it to contain %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestMuchOfLittle: what aliases and long names make of a small document is refused, and not read to its end.
+func TestMuchOfLittle(t *testing.T) {
+	many := func(n int, item string) string { // with its number for %d
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.ReplaceAll(item, "%d", strconv.Itoa(i)))
+		}
+		return b.String()
+	}
+	head, _, _ := strings.Cut(good, "prerequisites:")
+	const role = "{dockerImage: a, resourcePerInstance: {cpu: 1, memoryMB: 1}, commands: [a]}"
+	name, other := strings.Repeat("x", 75<<10), strings.Repeat("x", 75<<10)+"y"
+	long := strings.Replace(role, "dockerImage: a", "dockerImage: "+other, 1)
+	image := func(name string) string { return "prerequisites: [{name: " + name + ", type: dockerimage, uri: a}]\n" }
+	for _, c := range []struct{ name, doc, want string }{
+		{"roles", image(name) + "taskRoles:\n  r: &r " + long + "\n" + many(8000, "  r%d: *r\n"), "taskRoles: expected 1 to 64 task roles"},
+		{"long names", image(name) + "taskRoles:\n  r: &r " + long + "\n" + many(63, "  r%d: *r\n"), "no prerequisite of type dockerimage is named"},
+		{"prerequisites", "taskRoles: {a: " + role + "}\nprerequisites:\n  - &p {name: a, type: data}\n" + many(256, "  - *p\n"), "prerequisites: expected at most 256 items"},
+		{"keys", "taskRoles: {a: " + role + "}\nprerequisites:\n  - &p\n" + many(10000, "    nam%d: a\n") + many(200, "  - *p\n"), "the job document has more than 100000 keys and items"},
+		{"uris", "taskRoles: {a: " + role + "}\nprerequisites:\n  - name: a\n    type: data\n    uri: [&u " + strings.Repeat("u", 100<<10) + strings.Repeat(", *u", 255) + "]\n",
+			"prerequisites[0].uri: larger than 256 KiB in all"},
+		{"storages", image("a") + "taskRoles: {a: " + role + "}\nextras:\n  storages:\n    - &s {name: a}\n" + many(256, "    - *s\n"), "extras.storages: expected at most 256 items"},
+		{"mount path", image("a") + "taskRoles: {a: " + role + "}\nextras: {storages: [{name: a, mountPath: " + strings.Repeat("/a", 100<<10) + "}]}\n", "must not be longer than 1024"},
+		{"deployments", image("a") + "taskRoles: {a: " + role + "}\ndeployments:\n  - name: d\n    taskRoles: &d\n" + many(5000, "      nobody%d: {}\n") +
+			many(63, "  - {name: d%d, taskRoles: *d}\n"), "deployments[0].taskRoles: expected at most 64 task roles"},
+		{"templates", image("a") + "taskRoles:\n  a:\n    dockerImage: a\n    resourcePerInstance: {cpu: 1, memoryMB: 1}\n    commands:\n      - &c '" +
+			strings.Repeat("<%%>", 40000) + "'\n" + many(9000, "      - *c\n"), "the commands of this document are larger than 1024 KiB"},
+	} {
+		_, err := jobspec.Parse([]byte(head + c.doc))
+		if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 20000 {
+			t.Errorf("%s: got %.300v, want %q in it", c.name, err, c.want)
+		}
+	}
+}
+
+// TestKeysOfClients: a key in extras that is not quite one of ours is a client's own, with a warning; one letter more or less is a mistake.
+func TestKeysOfClients(t *testing.T) {
+	spec, err := jobspec.Parse([]byte(good + "  stages: [a]\n  tensorBoard: {}\n"))
+	if err != nil || !slices.Contains(spec.Warnings, "extras.stages: nothing is known here of that name; did you mean storages?") || len(spec.Warnings) != 2 {
+		t.Errorf("%q, %v", spec.Warnings, err)
+	}
+	for _, key := range []string{"Storages", "storags", "hivedscheduler"} {
+		if _, err := jobspec.Parse([]byte(good + "  " + key + ": a\n")); err == nil || !strings.Contains(err.Error(), "extras."+key+": unknown key: did you mean") {
+			t.Errorf("%s: %v", key, err)
+		}
 	}
 }
 

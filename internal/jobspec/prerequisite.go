@@ -61,6 +61,9 @@ func (r *reader) prerequisite(path string, n ast.Node, d *document) {
 		r.fault(sign, path+".auth", "only a dockerimage has one")
 	}
 	if sign != nil {
+		if !r.secrets.auths[sign] { // the key of the prerequisites is misspelt, or its own
+			r.meant = append(r.meant, sign)
+		}
 		d.auths = append(d.auths, r.auth(path+".auth", sign))
 	}
 	p.at = n
@@ -116,8 +119,13 @@ func (r *reader) uris(path string, n ast.Node, fields map[string]string) {
 		return
 	}
 	var all []string
+	size := 0
 	r.shortList(path, n, maxURIs, func(p string, n ast.Node) {
 		text, _ := r.text(p, n)
+		if size += len(text); size > MaxSize {
+			r.fault(n, path, "larger than %d KiB in all", MaxSize>>10)
+			return
+		}
 		fields[fmt.Sprintf("uri[%d]", len(all))] = text
 		all = append(all, text)
 	})
@@ -130,7 +138,7 @@ func (r *reader) auth(path string, n ast.Node) *auth {
 	keys := map[string]*string{"username": &a.username, "password": &a.password, "registryuri": &a.server}
 	given := map[string]bool{}
 	for _, entry := range r.entries(path, n) {
-		key, _ := keyOf(entry)
+		key, _ := yamltext.KeyText(entry.Key)
 		to, known := keys[key]
 		switch {
 		case !known || given[key]:

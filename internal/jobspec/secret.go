@@ -45,13 +45,17 @@ func (r *reader) findSecrets(root ast.Node) secretNodes {
 // findAuths returns the values of `auth` in the prerequisites.
 func (r *reader) findAuths(root ast.Node) []ast.Node {
 	var found []ast.Node
+	seen := map[ast.Node]bool{} // an alias of a prerequisite has the same ones
 	for _, list := range r.valuesOf(root, "prerequisites") {
 		items, ok := r.resolve(list).(*ast.SequenceNode)
 		if !ok {
 			continue
 		}
 		for _, item := range items.Values {
-			found = append(found, r.valuesOf(item, "auth")...)
+			if v := r.resolve(item); !seen[v] {
+				seen[v] = true
+				found = append(found, r.valuesOf(v, "auth")...)
+			}
 		}
 	}
 	return found
@@ -61,7 +65,7 @@ func (r *reader) findAuths(root ast.Node) []ast.Node {
 func (r *reader) valuesOf(n ast.Node, key string) []ast.Node {
 	var found []ast.Node
 	for _, entry := range r.pairs(n) {
-		if name, ok := keyOf(entry); ok && name == key && entry.Value != nil {
+		if name, ok := yamltext.KeyText(entry.Key); ok && name == key && entry.Value != nil {
 			found = append(found, entry.Value)
 		}
 	}
@@ -130,7 +134,7 @@ func (r *reader) readSecrets(path string, n ast.Node) map[string]string {
 	entries := r.entries(path, n)
 	defer func() { r.unsure = len(r.faults) > before || len(entries) < len(r.pairs(n)) }()
 	for _, entry := range entries {
-		name, _ := keyOf(entry)
+		name, _ := yamltext.KeyText(entry.Key)
 		text, ok := r.scalar(entry.Value)
 		switch _, twice := secrets[name]; {
 		case !ok:

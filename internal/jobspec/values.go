@@ -29,7 +29,22 @@ func (r *reader) entries(path string, n ast.Node) []*ast.MappingValueNode {
 	if v := r.resolve(n); !isMapping(v) && !isNull(v) {
 		r.fault(n, path, "expected a mapping: key: value")
 	}
+	if !r.walk(len(r.pairs(n))) {
+		return nil
+	}
 	return slices.DeleteFunc(slices.Clone(r.pairs(n)), func(pair *ast.MappingValueNode) bool { return r.repeated[pair] != nil })
+}
+
+// walk counts what is read of a document. It tells whether that may go on: with aliases, little text makes a document without end.
+func (r *reader) walk(steps int) bool {
+	if r.steps > maxSteps {
+		return false
+	}
+	if r.steps+steps > maxSteps {
+		r.fault(nil, "", "the job document has more than %d keys and items, aliases followed", maxSteps)
+	}
+	r.steps += steps
+	return r.steps <= maxSteps
 }
 
 // pairs returns the key-value pairs of a mapping; nil when n is none.
@@ -51,23 +66,21 @@ func isMapping(n ast.Node) bool {
 	return false
 }
 
-// keyOf returns the key of a pair, which a document that is barely YAML may lack.
-func keyOf(entry *ast.MappingValueNode) (string, bool) {
-	if entry.Key == nil || entry.Key.GetToken() == nil {
-		return "", false
-	}
-	return entry.Key.GetToken().Value, true
-}
-
 // object reads a mapping with known keys. Unknown and missing ones are faults.
 func (r *reader) object(path string, n ast.Node, fields map[string]field, required ...string) {
-	seen := map[string]bool{}
+	seen, names := map[string]bool{}, slices.Sorted(maps.Keys(fields))
+	given := map[string]bool{}
+	for _, pair := range r.pairs(n) {
+		if key, ok := yamltext.KeyText(pair.Key); ok && pair.Value != nil {
+			given[key] = true
+		}
+	}
 	r.each(path, n, func(key string, at ast.Node, value ast.Node) {
 		read, known := fields[key]
 		switch {
 		case !known:
-			near := r.unknown(path, key, at, value, slices.Sorted(maps.Keys(fields)))
-			if seen[near] = true; near != "" && !isNull(r.resolve(value)) && len(r.valuesOf(n, near)) == 0 {
+			near := r.unknown(path, key, at, value, names)
+			if seen[near] = true; near != "" && !isNull(r.resolve(value)) && !given[near] {
 				fields[near](join(path, key), value) // as it is meant, so that its own faults are told, and nothing that follows from its absence
 			}
 		case !isNull(r.resolve(value)):
@@ -117,13 +130,17 @@ func didYouMean(name string, known []string) string {
 	return ""
 }
 
-// some reads the known keys of a mapping in which others may have keys of their own, unless these are almost known ones.
+// some reads the known keys of a mapping in which others may have keys of their own, unless these are almost known ones. What may or may not be meant as
+// one is a warning.
 func (r *reader) some(path string, n ast.Node, fields map[string]field) {
+	names := slices.Sorted(maps.Keys(fields))
 	r.each(path, n, func(key string, at, value ast.Node) {
 		if read, known := fields[key]; known {
 			read(join(path, key), value)
-		} else if near := yamltext.Nearest(key, slices.Sorted(maps.Keys(fields))); near != "" {
+		} else if near := yamltext.Nearest(key, names); near != "" && yamltext.Almost(key, near) {
 			r.fault(at, join(path, key), "unknown key: did you mean %s?", near)
+		} else if near != "" && len(r.warnings) < maxWarnings {
+			r.warnings = append(r.warnings, fmt.Sprintf("%s: nothing is known here of that name; did you mean %s?", join(path, key), near))
 		}
 	})
 }
@@ -131,7 +148,7 @@ func (r *reader) some(path string, n ast.Node, fields map[string]field) {
 // each visits the pairs of a mapping whose keys are free.
 func (r *reader) each(path string, n ast.Node, visit func(key string, at, value ast.Node)) {
 	for _, entry := range r.entries(path, n) {
-		switch key, ok := keyOf(entry); {
+		switch key, ok := yamltext.KeyText(entry.Key); {
 		case !ok:
 			r.fault(entry, path, "expected a key")
 		case entry.Key.IsMergeKey():
@@ -157,6 +174,9 @@ func (r *reader) list(path string, n ast.Node, item field) {
 	seq, ok := r.resolve(n).(*ast.SequenceNode)
 	if !ok {
 		r.fault(n, path, "expected a list: begin each item with \"- \"")
+		return
+	}
+	if !r.walk(len(seq.Values)) {
 		return
 	}
 	for i, v := range seq.Values {

@@ -107,7 +107,7 @@ func (s *Services) Pull(ctx context.Context) (Snapshot, error) {
 			return snapshot, nil
 		}
 	}
-	return Snapshot{}, fmt.Errorf("the Secret %s/%s lacks passwords of the configuration: restore it, or push the configuration with --force", configurationNamespace, configurationName)
+	return Snapshot{}, fmt.Errorf("the Secret %s/%s lacks passwords of the configuration: restore it, or push all files of the configuration with -m all --force", configurationNamespace, configurationName)
 }
 
 // revisionOf is the revision of files without their passwords, of which a push says whether they are others. What somebody changes without paictl has
@@ -159,7 +159,8 @@ func (s *Services) Push(ctx context.Context, files map[string][]byte, base strin
 // push is Push for files that are checked.
 func (s *Services) push(ctx context.Context, files map[string][]byte, base string, force bool) (string, error) {
 	now, err := s.Pull(ctx)
-	if err != nil && !errors.Is(err, ErrNoConfiguration) && !force {
+	unreadable := err != nil && !errors.Is(err, ErrNoConfiguration)
+	if unreadable && !force {
 		return "", err
 	}
 	if now.Revision != base && !force {
@@ -181,6 +182,9 @@ func (s *Services) push(ctx context.Context, files map[string][]byte, base strin
 		}
 	}
 	deeds := pushed(now.Files, revisionOf(mark, public), files)
+	if unreadable {
+		deeds = s.pushedOver(ctx, revisionOf(mark, public), files)
+	}
 	if err := s.write(ctx, now, mark, public, secrets, force); err != nil {
 		return "", err
 	}

@@ -210,6 +210,62 @@ func TestPushOverWhatCannotBeParted(t *testing.T) {
 	}
 }
 
+// TestPushOverLostPasswords: what a push drops is recorded although the passwords of it are lost; where nothing can be read, that is recorded.
+func TestPushOverLostPasswords(t *testing.T) {
+	for name, c := range map[string]struct {
+		hidden bool
+		want   []string
+	}{
+		"the passwords": {false, []string{"delete extra.yaml", "change layout.yaml", "change services-configuration.yaml"}},
+		"all":           {true, []string{"change pai-configuration"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, configMap := services(t)
+			ctx := t.Context()
+			old := files("canary-1")
+			old["extra.yaml"] = []byte("x: 1\n")
+			if _, err := s.Push(ctx, old, "", false); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := trailOf(t, s.client)
+			if err := s.client.CoreV1().Secrets(configurationNamespace).Delete(ctx, configurationName, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			hidden := c.hidden
+			s.client.(*fake.Clientset).PrependReactor("get", "configmaps", func(action ktesting.Action) (bool, runtime.Object, error) {
+				if hidden && action.(ktesting.GetAction).GetName() == configurationName {
+					return true, nil, errors.New("no")
+				}
+				return false, nil, nil
+			})
+			changed := files("canary-2")
+			changed["layout.yaml"] = []byte(strings.Replace(layoutText, "corner", "middle", 1))
+			if _, err := s.Push(ctx, changed, "", false); err == nil {
+				t.Error("pushed without force")
+			}
+			if _, err := s.Push(ctx, changed, "", true); err != nil {
+				t.Fatal(err)
+			}
+			hidden = false
+			if m := configMap(); len(m.Data) != 3 {
+				t.Errorf("there is %v", slices.Sorted(maps.Keys(m.Data)))
+			}
+			entries, _ := trailOf(t, s.client)
+			var got []string
+			for _, e := range entries[len(before):] {
+				got = append(got, string(e.Action)+" "+e.Name)
+				if text := string(e.Before) + string(e.After); strings.Contains(text, "canary") || strings.Contains(text, "(lost)") ||
+					c.hidden && !strings.Contains(text, "not known") || e.Name == "layout.yaml" && !strings.Contains(text, "corner") {
+					t.Errorf("%s: %s", e.Name, text)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("the trail has %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // TestPushIsTold: a push that counts is told and recorded although old passwords could not be taken away, or the answer got lost.
 func TestPushIsTold(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -387,6 +443,33 @@ func TestDirectory(t *testing.T) {
 	}
 	if err := WriteDirectory(dir, s, "pai", true); err != nil {
 		t.Errorf("with force: %v", err)
+	}
+	// A file that others have removed, and that was edited here.
+	if err := os.WriteFile(filepath.Join(dir, "layout.yaml"), []byte(layoutText+"# edited\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	less := Snapshot{Revision: "r3", Files: files("a-password")}
+	delete(less.Files, "layout.yaml")
+	if err := WriteDirectory(dir, less, "pai", false); err == nil || !strings.Contains(err.Error(), "layout.yaml was changed here") {
+		t.Errorf("an edit is removed: %v", err)
+	}
+	if err := WriteDirectory(dir, less, "pai", true); err != nil {
+		t.Errorf("with force: %v", err)
+	}
+	// Hidden files are other programs'.
+	for _, name := range []string{".gitlab-ci.yml", ".hidden.yaml"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x: 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _, err := ReadDirectory(dir); err != nil || !slices.Equal(Names(got), Names(less.Files)) {
+		t.Errorf("read back: %v, %v", Names(got), err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "more.yml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ReadDirectory(dir); err == nil || !strings.Contains(err.Error(), "call it more.yaml") {
+		t.Errorf("a file that ends with .yml: %v", err)
 	}
 	if err := WriteDirectory(dir, Snapshot{Files: map[string][]byte{"../x.yaml": nil}}, "pai", true); err == nil {
 		t.Error("a file outside of the directory was written")

@@ -48,10 +48,13 @@ func ReadDirectory(dir string) (map[string][]byte, Base, error) {
 	}
 	files := map[string][]byte{}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
 		if strings.HasSuffix(e.Name(), ".yml") && !e.IsDir() {
 			return nil, base, fmt.Errorf("%s: the files of a configuration end with .yaml; call it %s.yaml", filepath.Join(dir, e.Name()), strings.TrimSuffix(e.Name(), ".yml"))
 		}
-		if !strings.HasSuffix(e.Name(), ".yaml") || strings.HasPrefix(e.Name(), ".") {
+		if !strings.HasSuffix(e.Name(), ".yaml") {
 			continue
 		}
 		info, err := os.Stat(filepath.Join(dir, e.Name())) // what a link leads to
@@ -104,10 +107,13 @@ func WriteDirectory(dir string, s Snapshot, clusterID string, force bool) error 
 		if _, is := s.Files[name]; is || filepath.Base(name) != name {
 			continue
 		}
-		if there, err := os.ReadFile(filepath.Join(dir, name)); err == nil && was != printOf(name, there) {
+		there, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		gone = append(gone, name)
+		if was != printOf(name, there) {
 			edited = append(edited, name)
-		} else if err == nil {
-			gone = append(gone, name)
 		}
 	}
 	for name, text := range s.Files {

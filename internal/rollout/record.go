@@ -13,6 +13,7 @@ import (
 
 	pai "github.com/pai-storage/pai-storage"
 	"github.com/pai-storage/pai-storage/internal/auditlog"
+	"github.com/pai-storage/pai-storage/internal/clusterconfig"
 )
 
 // Kinds of things in the audit trail that this package changes.
@@ -102,6 +103,24 @@ func pushed(old map[string][]byte, revision string, changed map[string][]byte) [
 		deeds = append(deeds, d)
 	}
 	return deeds
+}
+
+// pushedOver is pushed where the passwords of what was there are lost: all of them count as changed. Where not even the rest can be read, one deed says
+// so.
+func (s *Services) pushedOver(ctx context.Context, revision string, changed map[string][]byte) []deed {
+	m, err := s.client.CoreV1().ConfigMaps(configurationNamespace).Get(ctx, configurationName, metav1.GetOptions{})
+	if err != nil && !absent(err) {
+		return []deed{{action: pai.AuditChange, kind: kindConfiguration, name: configurationName, after: map[string]any{
+			"revision": revision, "files": unionNames(nil, changed), "unknown": "what was there before is not known"}}}
+	}
+	old := map[string][]byte{}
+	if err == nil {
+		for name, public := range m.Data {
+			lost := slices.Repeat([]string{"(lost)"}, clusterconfig.Placeholders([]byte(public)))
+			old[name] = clusterconfig.Join([]byte(public), lost)
+		}
+	}
+	return pushed(old, revision, changed)
 }
 
 // linesOf are the lines of a unified diff that have a sign, without it. The two lines with the files' names are none of them.

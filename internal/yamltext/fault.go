@@ -111,27 +111,45 @@ func (f *Faults) Err() error {
 	return f
 }
 
-// Nearest is the candidate that somebody who typed word most likely meant; "" when none is near.
+// maxNearest bounds the words that a nearest one is looked for, in bytes: who types more than that has not mistyped a name.
+const maxNearest = 64
+
+// Nearest is the candidate that somebody who typed word most likely meant; "" when none is near. Long texts are near nothing.
 func Nearest(word string, candidates []string) string {
+	if len(word) > maxNearest {
+		return ""
+	}
 	best, distance := "", max(2, len(word)/5)+1
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(c)); d < distance {
+		if d := editDistance(word, c, distance); d < distance {
 			best, distance = c, d
 		}
 	}
 	return best
 }
 
-// editDistance is Levenshtein's: insertions, deletions, replacements.
-func editDistance(a, b string) int {
-	row := make([]int, utf8.RuneCountInString(b)+1)
+// Almost tells whether a word is another one but for upper and lower case, or but for one letter.
+func Almost(word, other string) bool {
+	return len(word) <= maxNearest && editDistance(word, other, 2) < 2
+}
+
+// editDistance is Levenshtein's: insertions, deletions, replacements; upper and lower case are the same. What is not below most is most.
+func editDistance(a, b string, most int) int {
+	if len(b) > utf8.UTFMax*(utf8.RuneCountInString(a)+most) {
+		return most
+	}
+	from, to := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
+	if max(len(from)-len(to), len(to)-len(from)) >= most {
+		return most
+	}
+	row := make([]int, len(to)+1)
 	for j := range row {
 		row[j] = j
 	}
-	for i, x := range []rune(a) {
+	for i, x := range from {
 		diagonal := row[0]
 		row[0] = i + 1
-		for j, y := range []rune(b) {
+		for j, y := range to {
 			cost := diagonal
 			if x != y {
 				cost++
@@ -139,6 +157,9 @@ func editDistance(a, b string) int {
 			diagonal = row[j+1]
 			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
 		}
+		if slices.Min(row) >= most {
+			return most
+		}
 	}
-	return row[len(row)-1]
+	return min(row[len(to)], most)
 }

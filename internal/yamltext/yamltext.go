@@ -158,7 +158,36 @@ func (v visitor) Visit(n ast.Node) ast.Visitor {
 	return v
 }
 
-// Repeated are the pairs of mappings whose key stands there before, each with the first pair that has it.
+// KeyText is a key as text, without what YAML allows before it: an anchor, a tag, the sign of an explicit key. False where the key is no text, be it
+// that it is an alias, which is not followed.
+func KeyText(key ast.Node) (string, bool) {
+	for range 4 {
+		switch k := key.(type) {
+		case *ast.MappingKeyNode:
+			key = k.Value
+		case *ast.AnchorNode:
+			key = k.Value
+		case *ast.TagNode:
+			key = k.Value
+		}
+	}
+	switch k := key.(type) {
+	case *ast.LiteralNode:
+		if k.Value != nil {
+			return k.Value.Value, true
+		}
+	case *ast.StringNode:
+		return k.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode, *ast.MergeKeyNode:
+		if k.GetToken() != nil {
+			return k.GetToken().Value, true
+		}
+	}
+	return "", false
+}
+
+// Repeated are the pairs of mappings whose key stands there before, each with the first pair that has it. Keys that are no text, as [KeyText] has it, are
+// not compared.
 func Repeated(n ast.Node) map[*ast.MappingValueNode]*ast.MappingValueNode {
 	found := map[*ast.MappingValueNode]*ast.MappingValueNode{}
 	Visit(n, func(n ast.Node) {
@@ -168,10 +197,10 @@ func Repeated(n ast.Node) map[*ast.MappingValueNode]*ast.MappingValueNode {
 		}
 		first := map[string]*ast.MappingValueNode{}
 		for _, pair := range mapping.Values {
-			if pair.Key == nil || pair.Key.GetToken() == nil {
+			key, ok := KeyText(pair.Key)
+			if !ok {
 				continue
 			}
-			key := pair.Key.GetToken().Value
 			if first[key] != nil {
 				found[pair] = first[key]
 			} else {
