@@ -105,6 +105,7 @@ func TestPulse(t *testing.T) {
 		"https://acc.blob.core.windows.net":      {Kind: mount.AzureBlob},
 		"https://s3.eu-west-1.amazonaws.com":     {Kind: mount.S3, Region: "eu-west-1"},
 		"https://s3.amazonaws.com":               {Kind: mount.S3},
+		"https://s3.cn-north-1.amazonaws.com.cn": {Kind: mount.S3, Region: "cn-north-1"},
 		"https://acc.blob.core.chinacloudapi.cn": {Kind: mount.AzureBlob, Endpoint: "acc.blob.core.chinacloudapi.cn"},
 	} {
 		if got := pulseOf(v, "acc").url; got != want {
