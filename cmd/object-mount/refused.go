@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"time"
 
+	"github.com/pai-storage/pai-storage/internal/mount"
 	"github.com/rclone/rclone/lib/encoder"
 )
 
@@ -72,14 +72,14 @@ func (s *served) giveUp(ctx context.Context) {
 func (s *served) lose(name, why string) (string, error) {
 	place := filepath.Dir(filepath.Clean(s.request.Cache))
 	if s.lost == "" {
-		s.lost = filepath.Join(filepath.Dir(filepath.Dir(place)), "lost", filepath.Base(place)+"-"+time.Now().UTC().Format("20060102T150405.000"))
+		s.lost = mount.Lost(place)
 	}
 	if err := os.MkdirAll(s.lost, 0o700); err != nil {
 		return "", err
 	}
-	record, err := os.ReadFile(filepath.Join(place, recordFile))
+	record, err := os.ReadFile(filepath.Join(place, mount.RecordFile))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(s.lost, recordFile), record, 0o600)
+		err = os.WriteFile(filepath.Join(s.lost, mount.RecordFile), record, 0o600)
 	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(s.lost, faultFile), []byte(why), 0o600)
