@@ -190,29 +190,30 @@ func TestSignals(t *testing.T) {
 			return status
 		}},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			files := newStuck()
-			files.begun, files.release = make(chan struct{}, 10), make(chan struct{})
-			h := &handles{RawFileSystem: files, open: map[uint64]uint64{}, tree: tree{dirs: map[uint64]*directory{}}, pulse: &pulse{}, space: &space{dir: "/"}}
-			var status fuse.Status
-			var ended bool
-			go func() { status = c.operation(h, head(os.Getpid())); ended = true }()
-			time.Sleep(2 * signalTime)
-			synctest.Wait()
-			if ended == c.changes || ended && status != fuse.EINTR {
-				t.Errorf("%s, after a signal: it has ended: %v, %v", name, ended, status)
-			}
-			if status := c.operation(h, head(nobody)); status != fuse.EINTR {
-				t.Errorf("%s of a process that was killed: %v", name, status)
-			}
-			close(files.release)
-			synctest.Wait()
-			if c.changes && (!ended || !status.Ok()) {
-				t.Errorf("%s, at its end: %v, %v", name, ended, status)
-			}
-			if n := h.abandoned.Load(); n != 0 {
-				t.Errorf("%s: %d are counted that go on", name, n)
-			}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				files := newStuck()
+				h := &handles{RawFileSystem: files, open: map[uint64]uint64{}, tree: tree{dirs: map[uint64]*directory{}}, pulse: &pulse{}, space: &space{dir: "/"}}
+				var status fuse.Status
+				var ended bool
+				go func() { status = c.operation(h, head(os.Getpid())); ended = true }()
+				time.Sleep(2 * signalTime)
+				synctest.Wait()
+				if ended == c.changes || ended && status != fuse.EINTR {
+					t.Errorf("after a signal it has ended: %v, %v", ended, status)
+				}
+				if status := c.operation(h, head(nobody)); status != fuse.EINTR {
+					t.Errorf("of a process that was killed: %v", status)
+				}
+				close(files.release)
+				synctest.Wait()
+				if c.changes && (!ended || !status.Ok()) {
+					t.Errorf("at its end: %v, %v", ended, status)
+				}
+				if n := h.abandoned.Load(); n != 0 {
+					t.Errorf("%d are counted that go on", n)
+				}
+			})
 		})
 	}
 }
@@ -256,7 +257,7 @@ func TestAbandoned(t *testing.T) {
 	all.Wait()
 	in.Pid = 0
 	if status := h.Unlink(nil, &in, "a"); status != fuse.EIO || len(files.begun) != 0 {
-		t.Errorf("one more: %v, %d begun", status, len(files.begun))
+		t.Fatalf("one more: %v, %d begun", status, len(files.begun))
 	}
 	files.release <- struct{}{}
 	await.Until(t, "one ends", func() bool { return h.abandoned.Load() < mostAbandoned })
