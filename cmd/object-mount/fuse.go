@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type handles struct {
 	pulse *pulse
 	space *space
 	data  string // where the cache has the files of the volume
+
+	abandoned atomic.Int32 // operations that go on and that nobody waits for
 
 	mu   sync.Mutex
 	open map[uint64]uint64 // node by handle
@@ -58,7 +61,7 @@ func (h *handles) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, new
 		return nameTooLong
 	}
 	input, oldName, newName := *in, strings.Clone(oldName), strings.Clone(newName)
-	return h.wait(cancel, in.Pid, func() fuse.Status {
+	return h.change(cancel, in.Pid, func() fuse.Status {
 		status := h.RawFileSystem.Rename(cancel, &input, oldName, newName)
 		if status.Ok() {
 			h.tree.rename(input.NodeId, oldName, input.Newdir, newName)

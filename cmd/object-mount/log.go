@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -65,7 +66,8 @@ type logger struct {
 
 	mu      sync.Mutex
 	fault   string
-	refused map[string]string // why, by name
+	refused map[string]refusal // by name
+	last    bool               // tries are last ones
 	said    map[string]*saying
 }
 
@@ -83,13 +85,7 @@ func (l *logger) write(_ slog.Level, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if found := failure.FindStringSubmatch(strings.TrimSpace(text)); found != nil {
-		delete(l.refused, found[1])
-		if refuses(found[2]) {
-			if l.refused == nil {
-				l.refused = map[string]string{}
-			}
-			l.refused[found[1]] = clip(oneLine(found[2]))
-		}
+		l.failed(found[1], found[2], found[3])
 	}
 	text = oneLine(text)
 	if at := strings.Index(text, failedUpload); at >= 0 {
@@ -115,11 +111,35 @@ func (l *logger) write(_ slog.Level, text string) {
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// refusal is why the store refuses a file for good; "" when it does not.
-func (l *logger) refusal(name string) string {
+// failed counts refusals in a row. Each other failure, and each success, after which the library counts tries anew, ends the row.
+func (l *logger) failed(name, number, why string) {
+	if !refuses(why) {
+		delete(l.refused, name)
+		return
+	}
+	try, _ := strconv.Atoi(number)
+	r := l.refused[name]
+	if try != r.try+1 {
+		r = refusal{}
+	}
+	if l.refused == nil {
+		l.refused = map[string]refusal{}
+	}
+	l.refused[name] = refusal{why: clip(oneLine(why)), try: try, times: r.times + 1, last: l.last}
+}
+
+// refusal is what is known of a file that the store refuses; zero when it does not.
+func (l *logger) refusal(name string) refusal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.refused[l.hide.from(name)]
+}
+
+// lastTries says that tries from now on are last ones.
+func (l *logger) lastTries() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = true
 }
 
 // forget drops what is known of files that wait no longer.

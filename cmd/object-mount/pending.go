@@ -16,11 +16,8 @@ import (
 // remoteName is the name under which the library knows the store, and has its files in the cache.
 const remoteName = "store"
 
-// Files of a mount's directory: the record that the engine has there, and what the store said of files that are lost.
-const (
-	recordFile = "mount.json"
-	faultFile  = "fault"
-)
+// faultFile is, in a mount's directory, what the store said of files that are lost.
+const faultFile = "fault"
 
 // leftIn finds what in a cache was not uploaded yet, from the records that the library keeps of each file: they are right without a process,
 // too. root is CONTAINER[/PREFIX], to leave out what an earlier volume had there; "" for all. Files are named as in their container.

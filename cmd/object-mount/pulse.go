@@ -40,6 +40,9 @@ func pulseOf(v mount.Volume, account string) *pulse {
 		p.url = account + ".blob.core.windows.net"
 	case v.Region != "":
 		p.url = "s3." + v.Region + ".amazonaws.com"
+		if strings.HasPrefix(v.Region, "cn-") { // a partition of its own
+			p.url += ".cn"
+		}
 	default:
 		p.url = "s3.amazonaws.com"
 	}

@@ -41,6 +41,16 @@ func (q queue) start(ctx context.Context) {
 	}
 }
 
+// last has what the store refuses be tried once more: whatever it said while somebody could still help does not count alone.
+func (q queue) last(ctx context.Context, l *logger) {
+	l.lastTries()
+	for _, item := range q.list(ctx) {
+		if !item.Uploading && l.refusal(item.Name).times > 0 {
+			q.now(ctx, item)
+		}
+	}
+}
+
 // hurry has some of those that wait for another try be tried now. Those that the store refuses for good wait as long as the library makes them.
 func (q queue) hurry(ctx context.Context, l *logger) {
 	const most = 32
@@ -52,8 +62,7 @@ func (q queue) hurry(ctx context.Context, l *logger) {
 	}
 	l.forget(func(name string) bool { return waiting[name] })
 	for _, item := range all {
-		refused := item.Tries >= refusedTries && l.refusal(item.Name) != ""
-		if item.Uploading || item.Tries == 0 || item.Expiry < retryTime.Seconds() || refused {
+		if item.Uploading || item.Tries == 0 || item.Expiry < retryTime.Seconds() || l.refusal(item.Name).forGood() {
 			continue
 		}
 		if n++; n > most {

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pai-storage/pai-storage/internal/await"
 	"github.com/pai-storage/pai-storage/internal/mount"
 )
 
@@ -54,19 +56,22 @@ func (l *lab) before(t *testing.T, answer func(http.ResponseWriter, *http.Reques
 	l.volume.Endpoint = server.URL
 }
 
+// refuse answers for a store that will never take files whose names have the word "refused".
+func refuse(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "refused") {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>KeyTooLongError</Code><Message>Your key is too long</Message></Error>`)
+	return true
+}
+
 // TestRefusedForGood: what the store will never take keeps neither the unmount nor the next mount, and is lost visibly.
 func TestRefusedForGood(t *testing.T) {
 	l := newLab(t)
-	l.before(t, func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "refused") {
-			return false
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/xml")
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>KeyTooLongError</Code><Message>Your key is too long</Message></Error>`)
-		return true
-	})
+	l.before(t, refuse)
 	target := l.mount("a", l.volume)
 	text := random(t, 1000)
 	for i := range 5 {
@@ -93,6 +98,58 @@ func TestRefusedForGood(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(target, "refused-0")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was refused: %v", err)
 	}
+	l.unmount(target)
+}
+
+// TestRefusedInACopy: a file that the store refuses stays while a container has a copy of the mount in a namespace of its own, and can still rename it.
+func TestRefusedInACopy(t *testing.T) {
+	l := newLab(t)
+	said := make(chan struct{}, 1000)
+	l.before(t, func(w http.ResponseWriter, r *http.Request) bool {
+		refused := refuse(w, r)
+		if refused {
+			said <- struct{}{}
+		}
+		return refused
+	})
+	target := l.mount("a", l.volume)
+	text := random(t, 1000)
+	put(t, filepath.Join(target, "refused"), text)
+	container := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; read line")
+	in, err := container.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := container.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := container.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { in.Close(); _ = container.Wait() }()
+	if _, err := out.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	unmounted := make(chan error, 1)
+	go func() { unmounted <- l.engine.Unmount(await.Context(t), target) }()
+	await.Until(t, "it is unmounted", func() bool { mounted, _ := l.engine.Mounted(t.Context(), target); return !mounted })
+	for range refusedTries + 1 {
+		select {
+		case <-said:
+		case err := <-unmounted:
+			t.Fatalf("it is done with before a container is: %v", err)
+		}
+	}
+	inside := filepath.Join(fmt.Sprintf("/proc/%d/root", container.Process.Pid), target)
+	if err := os.Rename(filepath.Join(inside, "refused"), filepath.Join(inside, "taken")); err != nil {
+		t.Errorf("a container renames it: %v", err)
+	}
+	if err := <-unmounted; err != nil {
+		t.Error(err)
+	}
+	target = l.mount("b", l.volume)
+	same(t, filepath.Join(target, "taken"), text)
 	l.unmount(target)
 }
 
@@ -172,7 +229,10 @@ func TestRefuses(t *testing.T) {
 			code   string
 			want   bool
 		}{
-			{400, "KeyTooLongError", true}, {413, "EntityTooLarge", true}, {400, "RequestTimeout", false}, {400, "ExpiredToken", false},
+			{400, "KeyTooLongError", true}, {413, "EntityTooLarge", true}, {400, "InvalidResourceName", true}, {400, "InvalidUri", true},
+			{400, "XMinioInvalidObjectName", true}, {400, "RequestTimeout", false}, {400, "ExpiredToken", false},
+			{404, "NoSuchBucket", false}, {404, "ContainerNotFound", false}, {409, "LeaseIdMissing", false}, {409, "ContainerBeingDeleted", false},
+			{412, "ConditionNotMet", false}, {400, "BadDigest", false}, {400, "IncompleteBody", false}, {400, "XMinioAdminBucketQuotaExceeded", false},
 			{401, "X", false}, {403, "AccessDenied", false}, {408, "X", false}, {429, "X", false}, {500, "InternalError", false}, {503, "SlowDown", false},
 		} {
 			if got := refuses(fmt.Sprintf(form, c.status, c.code)); got != c.want {
@@ -180,8 +240,62 @@ func TestRefuses(t *testing.T) {
 			}
 		}
 	}
-	if refuses("dial tcp: connection refused") {
-		t.Error("a store that is away refuses for good")
+	for _, text := range []string{
+		"dial tcp: connection refused",
+		"operation error S3: PutObject, https response error StatusCode: 404, RequestID: , HostID: , deserialization failed", // an ingress's own
+		"PUT https://a.blob.core.windows.net/c/f\n----\nRESPONSE 413: 413 Request Entity Too Large\nERROR CODE UNAVAILABLE\n----",
+	} {
+		if refuses(text) {
+			t.Errorf("for good: %s", text)
+		}
+	}
+}
+
+// TestRefusalsInARow: only refusals in a row are for good, and of these one has to be a last try.
+func TestRefusalsInARow(t *testing.T) {
+	const (
+		refused = "https response error StatusCode: 400, RequestID: , HostID: , api error KeyTooLongError: Your key is too long"
+		away    = "dial tcp: connection refused"
+	)
+	type try struct {
+		number int
+		why    string
+	}
+	for name, c := range map[string]struct {
+		tries []try
+		want  bool
+	}{
+		"thrice":                           {[]try{{1, refused}, {2, refused}, {3, refused}}, true},
+		"twice":                            {[]try{{1, refused}, {2, refused}}, false},
+		"after outages":                    {[]try{{1, away}, {2, away}, {3, refused}}, false},
+		"an outage between":                {[]try{{1, refused}, {2, refused}, {3, away}, {4, refused}}, false},
+		"an outage at last":                {[]try{{1, refused}, {2, refused}, {3, refused}, {4, away}}, false},
+		"uploaded, and written once more":  {[]try{{1, refused}, {2, refused}, {1, refused}}, false},
+		"one that was cut off is between":  {[]try{{1, refused}, {2, refused}, {4, refused}}, false},
+		"thrice, after outages":            {[]try{{1, away}, {2, refused}, {3, refused}, {4, refused}}, true},
+		"another file's do not count here": {[]try{{1, refused}}, false},
+	} {
+		l := &logger{out: io.Discard, hide: newHider(nil)}
+		say := func(file string, x try) {
+			l.write(slog.LevelError, fmt.Sprintf("ERROR : %s: vfs cache: failed to upload try #%d, will retry in 10s: %s", file, x.number, x.why))
+		}
+		for i := range 3 {
+			say("other", try{i + 1, refused})
+		}
+		for _, x := range c.tries {
+			say("a b", x)
+		}
+		r := l.refusal("a b")
+		if r.forGood() != c.want || r.last {
+			t.Errorf("%s: %+v", name, r)
+		}
+		l.lastTries()
+		if l.refusal("a b").last {
+			t.Errorf("%s: a try of before is a last one", name)
+		}
+		if say("a b", try{r.try + 1, refused}); !l.refusal("a b").last {
+			t.Errorf("%s: a last try is none", name)
+		}
 	}
 }
 
@@ -205,12 +319,12 @@ func TestLogIsBounded(t *testing.T) {
 	if text, _ := os.ReadFile(path); strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), "a b: vfs cache: failed") {
 		t.Errorf("the same 1000 times: %s", text)
 	}
-	if why := l.refusal("a b"); !strings.Contains(why, "KeyTooLongError") {
-		t.Errorf("it is refused: %q", why)
+	if r := l.refusal("a b"); !r.forGood() || !strings.Contains(r.why, "KeyTooLongError") {
+		t.Errorf("it is refused: %+v", r)
 	}
 	l.write(slog.LevelError, "ERROR : a b: vfs cache: failed to upload try #1001, will retry in 5m0s: connection refused")
-	if why := l.refusal("a b"); why != "" {
-		t.Errorf("it is refused no more: %q", why)
+	if r := l.refusal("a b"); r != (refusal{}) {
+		t.Errorf("it is refused no more: %+v", r)
 	}
 	r.most = 10_000
 	for i := range 1000 {

@@ -96,8 +96,10 @@ func prepare(ctx context.Context, r mount.ServeRequest, l *logger) error {
 	c.LogLevel = fs.LogLevelNotice
 	c.BufferSize = 4 * fs.Mebi
 	c.Transfers, c.Checkers = 4, 4
-	c.ConnectTimeout, c.Timeout = fs.Duration(10*time.Second), fs.Duration(30*time.Second)
-	c.LowLevelRetries = 3 // each is more than one try: clients of stores have retries of their own
+	c.ConnectTimeout, c.Timeout = fs.Duration(10*time.Second), fs.Duration(time.Minute)
+	// A file of which a part was changed has the others fetched when it is closed. A short outage must not make that fail: the file would be in no queue, and
+	// the next one who opens it would take what is in the cache away. Nobody waits for that long: see wait.
+	c.LowLevelRetries = 10
 	if r.Volume.Kind == mount.AzureBlob {
 		c.LowLevelRetries = 1 // Azure's own client tries four times, within half a minute; more would only hide for minutes that the store is away
 	}
@@ -145,12 +147,13 @@ func (s *served) run(ctx context.Context, signals <-chan os.Signal) error {
 	return s.drain(ctx, signals)
 }
 
-// drain waits until everything is uploaded, trying again and again, and what the store refuses for good is set aside.
+// drain waits until everything is uploaded, trying again and again. What the store refuses for good is set aside when nobody can rename it any more: the
+// kernel has let go of the file system, which a container with a copy of its own may keep it from for long, and nothing is open.
 func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 	look, retry := time.NewTicker(100*time.Millisecond), time.NewTicker(retryTime)
 	defer look.Stop()
 	defer retry.Stop()
-	cut := s.mounted.served
+	cut, last := s.mounted.served, false
 	s.queue.start(ctx)
 	for {
 		select {
@@ -159,7 +162,13 @@ func (s *served) drain(ctx context.Context, signals <-chan os.Signal) error {
 			cut = nil
 		default:
 		}
-		s.giveUp(ctx)
+		if cut == nil && s.mounted.handles.count() == 0 {
+			if !last {
+				s.queue.last(ctx, s.log)
+				last = true
+			}
+			s.giveUp(ctx)
+		}
 		if s.mounted.handles.count() == 0 && s.queue.length(ctx) == 0 {
 			p, err := s.left()
 			if err != nil {

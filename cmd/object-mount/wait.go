@@ -17,31 +17,56 @@ import (
 // The library works on when whoever asked it was killed, for as long as the store takes. So each operation is a goroutine of its own, and works
 // on copies: whoever waits for it can leave.
 const (
-	// signalTime is how long an operation goes on after its process got a signal that does not kill it. Programs get signals all the time and
-	// few expect that reading a file is interrupted.
+	// signalTime is how long an operation that changes nothing goes on after its process got a signal that does not kill it. Programs get signals all the
+	// time and few expect that reading a file is interrupted.
 	signalTime = 5 * time.Second
 	// flushTime is how long a close waits for operations of the same file. A process that was killed closes its files, and nothing interrupts
 	// that; nothing is lost by going on, because uploads come after the release.
 	flushTime = 2 * time.Second
 )
 
-// wait does an operation until it ends, its process has left or the store is dead; then undo takes back what it still gives.
+// mostAbandoned is how many operations that nobody waits for may go on before no more are begun at a store that is dead. Each holds up to 1 MiB, for as long
+// as the library tries.
+const mostAbandoned = 64
+
+// wait does an operation that changes nothing, until it ends, its process has left or the store is dead; then undo takes back what it still gives.
 func (h *handles) wait(cancel <-chan struct{}, process uint32, operation func() fuse.Status, undo func()) fuse.Status {
+	return h.attend(cancel, process, signalTime, operation, undo)
+}
+
+// change does an operation that changes something. It would go on, and most likely be done: so only whoever is killed leaves it, or when the store is dead.
+func (h *handles) change(cancel <-chan struct{}, process uint32, operation func() fuse.Status, undo func()) fuse.Status {
+	return h.attend(cancel, process, 0, operation, undo)
+}
+
+// attend is wait with the time that an operation goes on after a signal that does not kill; 0 is for ever.
+func (h *handles) attend(cancel <-chan struct{}, process uint32, after time.Duration, operation func() fuse.Status, undo func()) fuse.Status {
 	var decided atomic.Bool
 	done := make(chan fuse.Status, 1)
 	go func() {
-		status := operation()
+		began, status := true, fuse.EIO
+		if h.abandoned.Load() >= mostAbandoned {
+			began = h.pulse.alive()
+		}
+		if began {
+			status = operation()
+		}
 		if decided.CompareAndSwap(false, true) {
 			done <- status
-		} else if status.Ok() && undo != nil {
+			return
+		}
+		defer h.abandoned.Add(-1)
+		if status.Ok() && undo != nil {
 			defer func() { _ = recover() }() // the kernel may have forgotten the file meanwhile, which the library does not bear
 			undo()
 		}
 	}()
 	leave := func(why fuse.Status) fuse.Status {
+		h.abandoned.Add(1) // before whoever does it can take it back
 		if decided.CompareAndSwap(false, true) {
 			return why
 		}
+		h.abandoned.Add(-1)
 		return <-done
 	}
 	long := time.NewTimer(h.pulse.patience())
@@ -59,7 +84,7 @@ func (h *handles) wait(cancel <-chan struct{}, process uint32, operation func() 
 			defer ticker.Stop()
 			look = ticker.C
 		case <-look:
-			if killed(process) || time.Since(interrupted) > signalTime {
+			if killed(process) || after > 0 && time.Since(interrupted) > after {
 				return leave(fuse.EINTR)
 			}
 		case <-long.C:
@@ -100,13 +125,16 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // Lookup implements [fuse.RawFileSystem].
 func (h *handles) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	header, own, name := *in, *out, strings.Clone(name)
-	return h.entry(cancel, in, name, out, &own, func() fuse.Status { return h.RawFileSystem.Lookup(cancel, &header, name, &own) })
+	return h.entry(h.wait, cancel, in, name, out, &own, func() fuse.Status { return h.RawFileSystem.Lookup(cancel, &header, name, &own) })
 }
 
+// attending is [handles.wait] or [handles.change].
+type attending func(cancel <-chan struct{}, process uint32, operation func() fuse.Status, undo func()) fuse.Status
+
 // entry does an operation that gives the kernel a node.
-func (h *handles) entry(cancel <-chan struct{}, in *fuse.InHeader, name string, out, own *fuse.EntryOut, operation func() fuse.Status) fuse.Status {
+func (h *handles) entry(attend attending, cancel <-chan struct{}, in *fuse.InHeader, name string, out, own *fuse.EntryOut, operation func() fuse.Status) fuse.Status {
 	parent := in.NodeId
-	status := h.wait(cancel, in.Pid, func() fuse.Status {
+	status := attend(cancel, in.Pid, func() fuse.Status {
 		status := operation()
 		if status.Ok() {
 			h.tree.add(parent, name, own)
@@ -133,7 +161,7 @@ func (h *handles) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, o
 		return nameTooLong
 	}
 	input, own, name := *in, *out, strings.Clone(name)
-	return h.entry(cancel, &in.InHeader, name, out, &own, func() fuse.Status { return h.RawFileSystem.Mkdir(cancel, &input, name, &own) })
+	return h.entry(h.change, cancel, &in.InHeader, name, out, &own, func() fuse.Status { return h.RawFileSystem.Mkdir(cancel, &input, name, &own) })
 }
 
 // Mknod implements [fuse.RawFileSystem].
@@ -142,7 +170,7 @@ func (h *handles) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, o
 		return nameTooLong
 	}
 	input, own, name := *in, *out, strings.Clone(name)
-	return h.entry(cancel, &in.InHeader, name, out, &own, func() fuse.Status { return h.RawFileSystem.Mknod(cancel, &input, name, &own) })
+	return h.entry(h.change, cancel, &in.InHeader, name, out, &own, func() fuse.Status { return h.RawFileSystem.Mknod(cancel, &input, name, &own) })
 }
 
 // Open implements [fuse.RawFileSystem].
@@ -163,7 +191,7 @@ func (h *handles) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string,
 		return nameTooLong
 	}
 	input, own, name := *in, *out, strings.Clone(name)
-	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Create(cancel, &input, name, &own) }, func() {
+	status := h.change(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Create(cancel, &input, name, &own) }, func() {
 		h.RawFileSystem.Release(nil, &fuse.ReleaseIn{InHeader: fuse.InHeader{NodeId: own.NodeId}, Fh: own.Fh})
 		h.Forget(own.NodeId, 1)
 	})
@@ -197,7 +225,8 @@ func (h *handles) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fus
 
 // Write implements [fuse.RawFileSystem].
 func (h *handles) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	for signal := cancel; ; {
+	signal, interrupted := cancel, false
+	for {
 		ok, none := h.space.take(len(data))
 		if none {
 			return 0, fuse.Status(syscall.ENOSPC)
@@ -207,11 +236,11 @@ func (h *handles) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (
 		}
 		select {
 		case <-signal:
-			if killed(in.Pid) {
-				return 0, fuse.EINTR
-			}
-			signal = nil
+			signal, interrupted = nil, true // the kernel tells of the first one alone
 		case <-time.After(spaceTime):
+		}
+		if interrupted && killed(in.Pid) {
+			return 0, fuse.EINTR
 		}
 	}
 	input := *in
@@ -219,7 +248,7 @@ func (h *handles) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (
 	b.Reset()
 	_, _ = b.Write(data)
 	var written uint32
-	status := h.wait(cancel, in.Pid, func() (status fuse.Status) {
+	status := h.change(cancel, in.Pid, func() (status fuse.Status) {
 		written, status = h.RawFileSystem.Write(cancel, &input, b.Bytes())
 		return status
 	}, nil)
@@ -248,7 +277,7 @@ func (h *handles) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 // Fsync implements [fuse.RawFileSystem].
 func (h *handles) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	input := *in
-	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Fsync(cancel, &input) }, nil)
+	return h.change(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Fsync(cancel, &input) }, nil)
 }
 
 // Access implements [fuse.RawFileSystem].
@@ -270,7 +299,7 @@ func (h *handles) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.
 // SetAttr implements [fuse.RawFileSystem].
 func (h *handles) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	input, own := *in, *out
-	status := h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.SetAttr(cancel, &input, &own) }, nil)
+	status := h.change(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.SetAttr(cancel, &input, &own) }, nil)
 	if status.Ok() {
 		*out = own
 	}
@@ -280,13 +309,13 @@ func (h *handles) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.
 // Unlink implements [fuse.RawFileSystem].
 func (h *handles) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	header, name := *in, strings.Clone(name)
-	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Unlink(cancel, &header, name) }, nil)
+	return h.change(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Unlink(cancel, &header, name) }, nil)
 }
 
 // Rmdir implements [fuse.RawFileSystem].
 func (h *handles) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	header, name := *in, strings.Clone(name)
-	return h.wait(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Rmdir(cancel, &header, name) }, nil)
+	return h.change(cancel, in.Pid, func() fuse.Status { return h.RawFileSystem.Rmdir(cancel, &header, name) }, nil)
 }
 
 // OpenDir implements [fuse.RawFileSystem].

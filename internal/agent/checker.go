@@ -20,7 +20,7 @@ type order struct {
 
 // pace is how often and how many.
 type pace struct {
-	period   time.Duration // between checks of a storage that is well
+	period   time.Duration // between checks of a storage that is well, or that cannot be checked
 	retry    time.Duration // after the first check that failed; it doubles
 	retryMax time.Duration
 	spread   time.Duration // new orders are checked within this time: other workers check them, too
@@ -333,7 +333,7 @@ func (c *checker) neighbours(o order, well bool) {
 	}
 	now := time.Now()
 	for name, t := range c.tasks {
-		if name != o.Storage && t.known && t.result.OK != well && host(t.order.Order) == of {
+		if name != o.Storage && t.known && !t.result.Unchecked && t.result.OK != well && host(t.order.Order) == of {
 			if soon := now.Add(c.part(c.pace.spread)); soon.Before(t.due) {
 				t.due = soon
 			}
@@ -347,6 +347,8 @@ func (c *checker) keep(o order, r storagecheck.Result, took time.Duration) {
 		c.ended("ok", took)
 	case r.Hung:
 		c.ended("hung", took)
+	case r.Unchecked:
+		c.ended("unchecked", took)
 	default:
 		c.ended("failed", took)
 	}
@@ -361,17 +363,18 @@ func (c *checker) keep(o order, r storagecheck.Result, took time.Duration) {
 	if t.refused {
 		t.known, t.refused = false, false // what was known before is forgotten
 	}
-	if t.known && t.result.OK != r.OK || !t.known && !r.OK {
+	// What was not checked says nothing of its server.
+	if knew := t.known && !t.result.Unchecked; !r.Unchecked && (knew && t.result.OK != r.OK || !knew && !r.OK) {
 		c.neighbours(o, r.OK)
 	}
-	if t.result.OK != r.OK || !t.known {
+	if !t.known || t.result.OK != r.OK || t.result.Unchecked != r.Unchecked {
 		c.log.Info("checked", "storage", o.Storage, "ok", r.OK, "message", r.Message, "took", took.String())
 	}
 	t.result, t.known = r, true
 	switch {
 	case t.again:
 		t.due = time.Now()
-	case r.OK:
+	case r.OK || r.Unchecked:
 		t.fails, t.due = 0, time.Now().Add(c.jitter(c.pace.period))
 	default:
 		t.due = time.Now().Add(c.jitter(min(c.pace.retry<<min(t.fails, 10), c.pace.retryMax)))

@@ -262,6 +262,36 @@ func TestOneCheckOfAStorageAtOnce(t *testing.T) {
 	})
 }
 
+// TestUnchecked: a storage that cannot be checked is no failure: it is looked at as seldom as one that is well, and says nothing of its server's others.
+func TestUnchecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := defaultPace()
+		s := newScene(t, p, func(ctx context.Context, o storagecheck.Order) storagecheck.Result {
+			if o.Storage == "unchecked" {
+				return storagecheck.Result{Unchecked: true, Message: "only the driver was looked for"}
+			}
+			return well(ctx, o)
+		})
+		ended := map[string]int{}
+		s.ended = func(result string, _ time.Duration) { ended[result]++ } // one at a time: the checker holds its lock
+		s.set(version("1", nfs("well", "a")))
+		time.Sleep(10 * time.Second)
+		s.set(version("1", nfs("well", "a"), nfs("unchecked", "a")))
+		time.Sleep(p.period / 2)
+		if well, unchecked := s.count("well"), s.count("unchecked"); well != 1 || unchecked != 1 {
+			t.Errorf("within half a period it was looked at %d times, and its neighbour %d times", unchecked, well)
+		}
+		time.Sleep(10 * p.period)
+		if n := s.count("unchecked"); n < 9 || n > 14 {
+			t.Errorf("in ten periods it was looked at %d times", n)
+		}
+		synctest.Wait()
+		if ended["unchecked"] != s.count("unchecked") || ended["failed"] != 0 {
+			t.Errorf("counted are %v", ended)
+		}
+	})
+}
+
 // TestTooManyHang: beyond a number of checks that hang, no further one is begun, and what was known stands.
 func TestTooManyHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

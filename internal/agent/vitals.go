@@ -29,7 +29,7 @@ const stuckAfter = 2 * time.Minute
 func newVitals() *vitals {
 	v := &vitals{
 		registry: prometheus.NewRegistry(),
-		checks:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pai_node_agent_checks_total", Help: "Checks of storages that ended, by how: ok, failed, hung."}, []string{"result"}),
+		checks:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pai_node_agent_checks_total", Help: "Checks of storages that ended, by how: ok, failed, hung, unchecked."}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pai_node_agent_check_seconds", Help: "Time that checks took: mounting, reading or writing, unmounting.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20}}),
 		last: time.Now(),

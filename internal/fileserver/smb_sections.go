@@ -25,8 +25,8 @@ func (s SMB) global(c *smbConf) {
 	)
 	s.network(c)
 	c.set(
-		// Where things lie. Accounts and what belongs to them outlive a restart. What is only known of those who are connected is in memory: on a full disk
-		// Samba could not open it, and would serve nobody.
+		// Where things lie. What this server is to its clients and its domain outlives a restart. The accounts, which are as good as passwords and are written
+		// anew at each start, are in memory. So is what is only known of those who are connected: on a full disk Samba could not open it, and would serve nobody.
 		"private dir", path.Join(s.StateDir, "private"),
 		"lock directory", path.Join(s.RunDir, "lock"),
 		"state directory", path.Join(s.StateDir, "state"),

@@ -55,6 +55,10 @@ func (e *Engine) Mount(ctx context.Context, target string, v Volume, s Secret) e
 	if err := os.MkdirAll(target, 0o750); err != nil {
 		return &Error{Op: op, Err: err}
 	}
+	// Before: on a full disk nothing is mounted of which nobody could tell what it is.
+	if err := e.note(target, v); err != nil {
+		return wrap(op, fmt.Errorf("which volume is mounted cannot be noted: %w", err))
+	}
 	switch v.Kind {
 	case NFS:
 		err = e.mountNFS(ctx, target, v)
@@ -66,9 +70,11 @@ func (e *Engine) Mount(ctx context.Context, target string, v Volume, s Secret) e
 		err = &Error{Op: op, Err: fmt.Errorf("volumes of kind %q cannot be mounted", v.Kind)}
 	}
 	if err != nil {
-		return err
+		if mounted, bad := e.Mounted(ctx, target); bad == nil && !mounted { // else it came that far
+			e.forgetNote(target)
+		}
 	}
-	return wrap(op, e.note(target, v))
+	return err
 }
 
 // mountNFS calls the machine's own program, which is nfs-common's.

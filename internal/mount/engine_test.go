@@ -104,6 +104,43 @@ func TestAnotherVolumeInItsPlace(t *testing.T) {
 	}
 }
 
+// TestNotes: nothing is mounted that cannot be noted, a mount that fails leaves no note, and one of a mount that is gone keeps nothing away.
+func TestNotes(t *testing.T) {
+	l := newLab(t)
+	ctx, a, notes := await.Context(t), l.target("a"), filepath.Join(l.engine.Dir, "mounted")
+	l.nfsIs(`mount -t tmpfs none "$target"`)
+	if err := os.MkdirAll(l.engine.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(notes, nil, 0o600); err != nil { // as bad as a full disk
+		t.Fatal(err)
+	}
+	wantSaid(t, l.host().Mount(ctx, a, nfs, nil), "cannot be noted")
+	wantMounted(t, a, false)
+	if err := os.Remove(notes); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.host().Mount(ctx, a, nfs, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Unmount(a, 0); err != nil { // by hand: the note stays
+		t.Fatal(err)
+	}
+	other := nfs
+	other.Source = "10.0.0.1:/other"
+	if err := l.host().Mount(ctx, a, other, nil); err != nil {
+		t.Errorf("where another volume was: %v", err)
+	}
+	if err := l.host().Unmount(ctx, a); err != nil {
+		t.Error(err)
+	}
+	l.nfsIs("echo access denied >&2; exit 32")
+	wantSaid(t, l.host().Mount(ctx, a, nfs, nil), "access denied")
+	if left, err := os.ReadDir(notes); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
 func TestMountedLooksThroughLinks(t *testing.T) {
 	l := newLab(t)
 	l.tmpfs(l.target("real/a"))

@@ -38,6 +38,17 @@ type ServeRequest struct {
 // SettledFile is what that program leaves beside the cache when it ends with everything uploaded. Without it the cache has to be looked at.
 const SettledFile = "settled"
 
+// RecordFile is the record of a mount, in its directory and in the one of what it lost.
+const RecordFile = "mount.json"
+
+// lostDir is, beside the directory of all mounts', the one of what mounts lost.
+const lostDir = "lost"
+
+// Lost is a new place for what a mount did not upload and never will, in the form that the mount's own directory has.
+func Lost(dir string) string {
+	return filepath.Join(filepath.Dir(filepath.Dir(dir)), lostDir, filepath.Base(dir)+"-"+time.Now().UTC().Format("20060102T150405.000"))
+}
+
 // ServeAnswer is what it writes on file descriptor 3 when it serves, or cannot.
 type ServeAnswer struct {
 	Ready bool   `json:"ready,omitempty"`
@@ -63,8 +74,6 @@ type kept struct {
 
 const cgroupRoot = "/sys/fs/cgroup/pai-storage"
 
-const recordFile = "mount.json"
-
 func (e *Engine) idOf(target string) string {
 	sum := sha256.Sum256([]byte(filepath.Clean(target)))
 	return hex.EncodeToString(sum[:])[:24]
@@ -74,7 +83,7 @@ func (e *Engine) place(target string) string { return filepath.Join(e.dir(), "mo
 
 func readRecord(dir string) (kept, bool) {
 	var k kept
-	text, err := os.ReadFile(filepath.Join(dir, recordFile))
+	text, err := os.ReadFile(filepath.Join(dir, RecordFile))
 	return k, err == nil && json.Unmarshal(text, &k) == nil
 }
 
@@ -221,11 +230,11 @@ func writeRecord(dir string, k kept) error {
 	if err != nil {
 		return err
 	}
-	temporary := filepath.Join(dir, "."+recordFile)
+	temporary := filepath.Join(dir, "."+RecordFile)
 	if err := os.WriteFile(temporary, text, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temporary, filepath.Join(dir, recordFile))
+	return os.Rename(temporary, filepath.Join(dir, RecordFile))
 }
 
 // ownGroup moves a process out of the control group of whoever started it, which ends with a container. Where there is no second version of
@@ -294,9 +303,8 @@ func (e *Engine) forget(dir, target string) error {
 	if p.Pending == 0 {
 		return wrap("unmount "+target, os.RemoveAll(dir))
 	}
-	lost := filepath.Join(e.dir(), "lost")
-	to := filepath.Join(lost, filepath.Base(dir)+"-"+time.Now().UTC().Format("20060102T150405.000"))
-	err := os.MkdirAll(lost, 0o700)
+	to := Lost(dir)
+	err := os.MkdirAll(filepath.Dir(to), 0o700)
 	if err == nil {
 		err = os.Rename(dir, to)
 	}
@@ -366,7 +374,7 @@ func askPending(ctx context.Context, dir string) Pending {
 // Served implements [Mounter]. Mounts that are gone and left files behind that were not uploaded are in it, too.
 func (e *Engine) Served(ctx context.Context) ([]Served, error) {
 	var out []Served
-	for _, place := range []string{"mounts", "lost"} {
+	for _, place := range []string{"mounts", lostDir} {
 		entries, err := os.ReadDir(filepath.Join(e.dir(), place))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, &Error{Op: "list mounts", Err: err}
@@ -377,7 +385,7 @@ func (e *Engine) Served(ctx context.Context) ([]Served, error) {
 			if !ok {
 				continue
 			}
-			s := Served{Target: k.Target, Volume: k.Volume, PID: k.PID, Since: k.Since, Lost: place == "lost", Alive: place == "mounts" && k.alive()}
+			s := Served{Target: k.Target, Volume: k.Volume, PID: k.PID, Since: k.Since, Lost: place == lostDir, Alive: place == "mounts" && k.alive()}
 			p := Pending{}
 			if s.Alive {
 				p = askPending(ctx, dir)

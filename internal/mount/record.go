@@ -28,7 +28,7 @@ func (e *Engine) noteFile(target string) string {
 	return filepath.Join(e.dir(), "mounted", hex.EncodeToString(sum[:16])+".json")
 }
 
-// note keeps which volume is mounted at target. A check's mounts end with it, and are not noted.
+// note keeps which volume is to be mounted at target. It counts while something is mounted there. A check's mounts end with it, and are not noted.
 func (e *Engine) note(target string, v Volume) error {
 	if e.Attached {
 		return nil

@@ -1,6 +1,7 @@
 package storagemanager
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,10 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -35,8 +39,14 @@ func (e strangerError) Error() string {
 		e.path, e.what, e.accept)
 }
 
+// noRoomError is that the directory of the shares may be served, and that the disk is too full to remember it. Nothing was remembered before.
+type noRoomError struct{ err error }
+
+func (e noRoomError) Error() string { return "what is served is not remembered: " + e.err.Error() }
+func (e noRoomError) Unwrap() error { return e.err }
+
 // recognise compares the directory of the shares with what this machine remembers in the directory memory. The first time it gives the directory an id,
-// or learns the one that it has. It changes nothing in a directory that it does not recognise.
+// or learns the one that it has; when there is no room for that, the error is a [noRoomError]. It changes nothing in a directory that it does not recognise.
 func (l layout) recognise(memory string) error {
 	info, err := os.Stat(l.root)
 	if err != nil {
@@ -63,6 +73,21 @@ func (l layout) recognise(memory string) error {
 	default:
 		return strangerError{l.root, accept, "it is another disk, which was served elsewhere"}
 	}
+	err = l.remember(file, id, served)
+	if served[l.root] == "" && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		return noRoomError{err}
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(accept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// remember gives the directory of the shares an id when it has none, and keeps it in the file of those that this machine has served.
+func (l layout) remember(file, id string, served map[string]string) error {
 	if id == "" {
 		id = strings.ToLower(rand.Text())
 		if err := makeDirectory(l.state(), stateMode, 0); err != nil {
@@ -72,23 +97,53 @@ func (l layout) recognise(memory string) error {
 			return err
 		}
 	}
-	if served[l.root] != id {
-		served[l.root] = id
-		text, err := json.Marshal(served)
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(memory, 0o700); err != nil {
-			return err
-		}
-		if err := renameio.WriteFile(file, text, 0o600); err != nil {
-			return fmt.Errorf("remember what is served: %w", err)
-		}
+	if served[l.root] == id {
+		return nil
 	}
-	if err := os.Remove(accept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	now := maps.Clone(served)
+	now[l.root] = id
+	text, err := json.Marshal(now)
+	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(file, text, 0o600); err != nil {
+		return fmt.Errorf("remember what is served: %w", err)
+	}
 	return nil
+}
+
+// recogniseLater tries at each tick to remember the directory that is served, until there is room for it.
+func (l layout) recogniseLater(ctx context.Context, memory string, log *slog.Logger, tick <-chan time.Time) error {
+	before, err := os.Stat(l.root)
+	if err != nil {
+		return err
+	}
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick:
+		}
+		now, err := os.Stat(l.root)
+		if err == nil && !os.SameFile(before, now) {
+			err = errors.New("another directory is in its place")
+		}
+		if err == nil {
+			err = l.recognise(memory)
+		}
+		if err == nil {
+			log.Info("what is served is remembered now", "localpath", l.root)
+			return nil
+		}
+		if err.Error() != said {
+			said = err.Error()
+			log.Warn("what is served cannot be remembered", "error", said)
+		}
+	}
 }
 
 // mark tells a directory from the one that a disk brings to the same path: by its device and its number there.

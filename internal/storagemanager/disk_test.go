@@ -2,10 +2,16 @@ package storagemanager
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pai-storage/pai-storage/internal/kubetest"
 )
 
 // TestRecognise: what was served before is served again; an empty directory or another disk in its place is not, until an administrator says so.
@@ -80,5 +86,55 @@ func TestRecognise(t *testing.T) {
 	}
 	if err := (layout{filepath.Join(memory, servedFile)}).recognise(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a directory") {
 		t.Errorf("a file: %v", err)
+	}
+}
+
+// TestRecogniseWithoutRoom: a full disk keeps nobody from files that were served before anything was remembered; it is remembered when there is room.
+func TestRecogniseWithoutRoom(t *testing.T) {
+	if os.Geteuid() != 0 {
+		kubetest.Skip(t, "unit", "file systems are mounted here, which needs root: sudo make unit")
+	}
+	for name, c := range map[string]struct{ root, memory, inodes string }{
+		"nothing can be made on the disk":   {"full", "memory", "1"},
+		"the id cannot be written":          {"full", "memory", "2"},
+		"the memory of the machine is full": {"share", "full/memory", "1"},
+		"the memory cannot be written":      {"share", "full/memory", "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			full, l, memory := filepath.Join(dir, "full"), layout{filepath.Join(dir, c.root)}, filepath.Join(dir, c.memory)
+			if err := errors.Join(os.MkdirAll(full, 0o755), os.MkdirAll(l.root, 0o755), unix.Mount("none", full, "tmpfs", 0, "nr_inodes="+c.inodes)); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(full, unix.MNT_DETACH) })
+			if c.root == "full" && c.inodes == "2" {
+				if err := os.Mkdir(l.state(), stateMode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var noRoom noRoomError
+			if err := l.recognise(memory); !errors.As(err, &noRoom) {
+				t.Fatalf("a full disk: %v", err)
+			}
+			tick, done := make(chan time.Time), make(chan error, 1)
+			go func() { done <- l.recogniseLater(t.Context(), memory, slog.New(slog.DiscardHandler), tick) }()
+			tick <- time.Time{}
+			tick <- time.Time{} // it goes on while there is no room
+			if err := unix.Mount("none", full, "tmpfs", unix.MS_REMOUNT, "nr_inodes=100"); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			for ended := false; !ended; {
+				select {
+				case tick <- time.Time{}:
+				case err = <-done:
+					ended = true
+				}
+			}
+			id, bad := l.disk()
+			if served, worse := remembered(filepath.Join(memory, servedFile)); errors.Join(err, bad, worse) != nil || id == "" || served[l.root] != id {
+				t.Errorf("with room again: %v, id %q, remembered %v", errors.Join(err, bad, worse), id, served)
+			}
+		})
 	}
 }

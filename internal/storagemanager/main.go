@@ -73,8 +73,12 @@ func (o options) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := (layout{settings.LocalPath}).recognise(o.memory); err != nil {
+	err = layout{settings.LocalPath}.recognise(o.memory)
+	var noRoom noRoomError
+	if full := errors.As(err, &noRoom); err != nil && !full {
 		return err
+	} else if full { // users have to get at their files to make room
+		o.log.Warn("the directory is served all the same, and to remember it is tried again every minute", "error", err.Error())
 	}
 	m := &manager{layout: layout{settings.LocalPath}, run: o.run, etc: "/etc", node: o.node, log: o.log, settings: settings, changed: make(chan struct{}, 1), memberEvery: o.memberEvery, heard: make(chan struct{})}
 	if err := m.prepare(); err != nil {
@@ -83,6 +87,13 @@ func (o options) serve(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.serve(ctx) })
 	group.Go(func() error { return o.follow(ctx, m) })
+	if noRoom.err != nil {
+		group.Go(func() error {
+			again := time.NewTicker(time.Minute)
+			defer again.Stop()
+			return m.layout.recogniseLater(ctx, o.memory, o.log, again.C)
+		})
+	}
 	if o.alone {
 		m.hearOnce.Do(func() { close(m.heard) })
 	} else {
