@@ -17,7 +17,9 @@ func (heldJobs) Job(context.Context, pai.JobID) (pai.Job, error) {
 	return pai.Job{Finding: &pai.Finding{HeldBy: slices.Clone(heldBy)}}, nil
 }
 
-func (j heldJobs) JobAttempt(ctx context.Context, id pai.JobID, _ int) (pai.Job, error) { return j.Job(ctx, id) }
+func (j heldJobs) JobAttempt(ctx context.Context, id pai.JobID, _ int) (pai.Job, error) {
+	return j.Job(ctx, id)
+}
 
 func (heldJobs) Diagnose(context.Context, pai.JobID) (pai.Diagnosis, error) {
 	return pai.Diagnosis{Findings: []pai.Finding{{HeldBy: slices.Clone(heldBy)}}}, nil

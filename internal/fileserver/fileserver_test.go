@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -44,6 +45,34 @@ func TestGaneshaGolden(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("ganesha.conf (-want +got), go test -update writes it:\n%s", diff)
+	}
+}
+
+// TestLease: Linux' client may be silent for a third of the lease and 5 seconds, and the server may count one second too many.
+func TestLease(t *testing.T) {
+	seconds := func(name, conf string) float64 {
+		t.Helper()
+		var n float64
+		_, rest, _ := strings.Cut(conf, name+" = ")
+		if _, err := fmt.Sscanf(rest, "%f;", &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	conf, err := twoExports().Ganesha()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, grace := seconds("Lease_Lifetime", conf), seconds("Grace_Period", conf)
+	if spare := lease - 1 - (lease/3 + 5); spare < 2 || grace < lease {
+		t.Errorf("lease %v, grace period %v: a client has %v s to spare", lease, grace, spare)
+	}
+	for _, c := range []struct{ lease, grace time.Duration }{{7 * time.Second, 15 * time.Second}, {13 * time.Second, 12 * time.Second}} {
+		short := twoExports()
+		short.Lease, short.Grace = c.lease, c.grace
+		if _, err := short.Ganesha(); err == nil || !strings.Contains(err.Error(), "11s or more") {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

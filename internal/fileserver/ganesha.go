@@ -25,16 +25,22 @@ type NFS struct {
 	Exports []Export
 	// RecoveryDir survives restarts: who had files open is written there.
 	RecoveryDir string
-	// Lease and Grace are how long a client may be silent, and how long a restarted server waits for
-	// the ones that it knows. Zero means 7 and 15 seconds: a restart is felt for seconds, where the
-	// server's own defaults (60 and 90) stall every open for a minute and a half. The server looks after each half of the lease, in whole
-	// seconds, whether everybody is back, and ends the waiting then. Clients try again 3 seconds after a refused connection: a server that is
-	// started anew at once looks just after that.
+	// Lease and Grace are how long a client may be silent, and how long a restarted server waits for the ones that it knows. Zero means 13 and 20
+	// seconds: a restart is felt for seconds, where the server's own defaults (60 and 90) stall every open for a minute and a half. The server
+	// looks after each half of the lease, in whole seconds, whether everybody is back, and ends the waiting then. Clients try again 3 seconds
+	// after a refused connection: a server that is started anew at once looks just after that. A lease below 11 seconds is refused: Linux' client
+	// lets it run out, see shortestLease.
 	Lease, Grace time.Duration
 	// Minor40 serves NFS 4.0 as well. Its clients have to be waited for after a restart until the time is up, because they cannot say that
 	// they are done; those of 4.1 and 4.2 can.
 	Minor40 bool
 }
+
+// shortestLease is what a lease has at least. Linux' client (6.1, fs/nfs/nfs4renewd.c) looks whether to renew when two thirds of the lease are over
+// since it last asked something, but never sooner than 5 seconds after it last looked; and when it looks and has asked something within a third of
+// the lease, it leaves it at that. So it may be silent for a third of the lease and 5 seconds. The server counts in whole seconds, of which the
+// first may be nearly over. Whoever comes late, and before the server has noticed, is told NFS4ERR_EXPIRED, and programs have an I/O error.
+const shortestLease = 11 * time.Second
 
 // Export is one directory that is served.
 type Export struct {
@@ -53,10 +59,13 @@ func (n NFS) Ganesha() (string, error) {
 	}
 	lease, grace := n.Lease, n.Grace
 	if lease == 0 {
-		lease = 7 * time.Second
+		lease = 13 * time.Second
 	}
 	if grace == 0 {
-		grace = 15 * time.Second
+		grace = 20 * time.Second
+	}
+	if lease < shortestLease || grace < lease {
+		return "", fmt.Errorf("lease %s, grace period %s: the lease has %s or more, and the grace period is not shorter", lease, grace, shortestLease)
 	}
 	minors := "1, 2"
 	if n.Minor40 {
