@@ -78,6 +78,7 @@ func TestInABrowser(t *testing.T) {
 	table := do(t, ctx, chromedp.Text(`table`))
 	user := do(t, ctx, chromedp.Text(`#user`))
 	// The style sheet is let through by the policy.
+	loaded(t, ctx)
 	style := do(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.querySelector('table')).borderCollapse`))
 	picture(t, ctx, "storages")
 	if !strings.Contains(fault, "assword") || user != "alice" || title != "Storages · PAI Storage" || style != "collapse" {
@@ -126,6 +127,12 @@ func TestInABrowser(t *testing.T) {
 	if where != s.URL+"/login" {
 		t.Errorf("after signing out / leads to %s", where)
 	}
+}
+
+// loaded waits until the page is whole, with its style sheet: its text is there before.
+func loaded(t *testing.T, ctx context.Context) {
+	t.Helper()
+	await.Until(t, "the page is loaded", func() bool { return do(t, ctx, chromedp.Evaluate[string](`document.readyState`)) == "complete" })
 }
 
 // setStoragePassword sets alice's SMB password on her profile, after a slip, and takes it away.
